@@ -1,0 +1,1 @@
+"""Transfer values on disk: the recipe, the file format, reading with distrust, writing without risk."""

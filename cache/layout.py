@@ -1,0 +1,139 @@
+"""Format version 1 of the cache file: the names, types and limits of everything in it.
+
+Writers create datasets only through here and readers accept only what is listed here; neither opens files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from .checksums import BLOCK_ROWS
+
+FORMAT = "icehouse-cache"
+FORMAT_VERSION = 1
+
+ATTRIBUTES = (
+    "format",
+    "format_version",
+    "recipe",
+    "fingerprints",
+    "selection",
+    "complete",
+    "created_by",
+)
+"""The attributes of the root group; the JSON ones are `recipe`, `fingerprints` and `selection`."""
+
+MAX_STRING_BYTES = 4096
+MAX_RECIPE_BYTES = 60_000  # an HDF5 attribute holds 64 KB
+MAX_LAYERS = 64
+MAX_COLUMNS = 256
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a dataset must look like.
+
+    Parameters
+    ----------
+    kind : str
+        NumPy's letter for the element type: f, i, u, or S for fixed-length UTF-8.
+    tail : tuple of (int or None)
+        The shape after the first axis; None stands for any length.
+    rows : bool
+        Whether the first axis counts rows, which makes the dataset chunked, growable and summed by block.
+    bytes : tuple of int
+        The element sizes that are allowed; for S, the largest.
+    """
+
+    kind: str
+    tail: tuple[int | None, ...]
+    rows: bool
+    bytes: tuple[int, ...]
+
+
+_TEXT = Spec("S", (), True, (MAX_STRING_BYTES,))
+_INT32 = Spec("i", (), True, (4,))
+_DIGEST = Spec("u", (32,), True, (1,))
+
+FIXED: dict[str, Spec] = {
+    "images/content": _DIGEST,
+    "images/frame": _INT32,
+    "images/view": Spec("i", (), True, (2,)),
+    "pixels/16": Spec("u", (256,), True, (1,)),
+    "samples/path": _TEXT,
+    "samples/label": _TEXT,
+    "samples/patient": _TEXT,
+    "samples/split": _TEXT,
+    "samples/content": _DIGEST,
+    "samples/state": Spec("S", (), True, (16,)),
+    "samples/format": _TEXT,
+    "samples/mode": _TEXT,
+    "samples/width": _INT32,
+    "samples/height": _INT32,
+    "samples/bits": _INT32,
+    "failures/path": _TEXT,
+    "failures/stage": _TEXT,
+    "failures/reason": _TEXT,
+    "maps/mean": Spec("f", (None, None), False, (4,)),
+    "provenance": _TEXT,
+}
+"""Every dataset whose name is known beforehand."""
+
+FAMILIES: dict[str, Spec] = {
+    "vectors": Spec("f", (None,), True, (2, 4)),
+    "canary": Spec("f", (None,), False, (4,)),
+    "samples/columns": _TEXT,
+}
+"""Groups that hold one dataset per layer or per column of the user's own."""
+
+OPTIONAL = ("pixels/16", "maps/mean")
+"""What a cache of imported vectors may lack, beside the group `canary`."""
+
+
+def spec_of(name: str) -> Spec | None:
+    """Return what the dataset `name` must look like, or None if format 1 has no such dataset."""
+    if name in FIXED:
+        return FIXED[name]
+    family, _, _ = name.rpartition("/")
+    return FAMILIES.get(family)
+
+
+def encode(values: Sequence[str] | NDArray[np.str_]) -> NDArray[np.bytes_]:
+    """Return `values` as the fixed-length UTF-8 that the file holds."""
+    encoded = [str(value).encode() for value in values]
+    width = max((len(value) for value in encoded), default=1) or 1
+    return np.array(encoded, dtype=f"S{width}")
+
+
+def decode(values: NDArray[np.bytes_]) -> NDArray[np.str_]:
+    """Return fixed-length UTF-8 as NumPy strings; the inverse of `encode`."""
+    return np.char.decode(values, "utf-8") if values.size else np.empty(values.shape, dtype="U1")
+
+
+def create(file: h5py.File, name: str, values: NDArray[Any]) -> h5py.Dataset:
+    """Create the dataset `name` and write `values`, stored as `spec_of(name)` says.
+
+    Datasets with rows are chunked by 256 rows and may grow; fletcher32 is the only filter.
+    """
+    spec = spec_of(name)
+    assert spec is not None, name
+    if values.dtype.kind == "S":
+        values = values.view(h5py.string_dtype("utf-8", values.dtype.itemsize))
+    else:
+        values = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    if spec.rows:
+        tail = values.shape[1:]
+        return file.create_dataset(
+            name,
+            data=values,
+            chunks=(BLOCK_ROWS, *tail),
+            maxshape=(None, *tail),
+            fletcher32=True,
+        )
+    return file.create_dataset(name, data=values, chunks=values.shape, fletcher32=True)

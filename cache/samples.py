@@ -1,0 +1,81 @@
+"""The samples table: one row for each line of the manifest, and the states a sample can be in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+DONE = "done"
+PENDING = "pending"
+FAILED = "failed"
+NOT_SELECTED = "not-selected"
+STATES = (DONE, PENDING, FAILED, NOT_SELECTED)
+
+TEXTS = ("path", "label", "patient", "split", "state", "format", "mode")
+NUMBERS = ("width", "height", "bits")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples of a cache, column by column; every array has one element (or row) per sample.
+
+    Parameters
+    ----------
+    path : ndarray of str, shape (n,)
+        As the manifest names it, or relative to the folder.
+    label, patient, split : ndarray of str, shape (n,)
+        Empty where unknown.
+    content : ndarray of uint8, shape (n, 32)
+        SHA-256 of the file's bytes; zeros while it is unknown.
+    state : ndarray of str, shape (n,)
+        One of `STATES`.
+    format, mode : ndarray of str, shape (n,)
+        File format and colour mode, such as "PNG" and "RGBA".
+    width, height, bits : ndarray of int32, shape (n,)
+        Pixels, pixels, and bits per channel; 0 while unknown.
+    columns : dict of str to ndarray of str
+        The manifest's further columns.
+    """
+
+    path: NDArray[np.str_]
+    label: NDArray[np.str_]
+    patient: NDArray[np.str_]
+    split: NDArray[np.str_]
+    content: NDArray[np.uint8]
+    state: NDArray[np.str_]
+    format: NDArray[np.str_]
+    mode: NDArray[np.str_]
+    width: NDArray[np.int32]
+    height: NDArray[np.int32]
+    bits: NDArray[np.int32]
+    columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.path)
+
+    def as_dict(self) -> dict[str, NDArray[Any]]:
+        """Return every one-dimensional column by name, content as hexadecimal: ready for `pandas.DataFrame`."""
+        table: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in TEXTS + NUMBERS}
+        table["content"] = np.array([row.tobytes().hex() for row in self.content], dtype="U64")
+        return {**table, **self.columns}
+
+    def equals(self, other: Samples) -> bool:
+        """Tell whether both tables hold the same rows in the same order."""
+        names = (*TEXTS, *NUMBERS, "content")
+        return (
+            all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
+            and list(self.columns) == list(other.columns)
+            and all(np.array_equal(self.columns[k], other.columns[k]) for k in self.columns)
+        )
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One image that did not become a vector: which, at what stage, and why."""
+
+    path: str
+    stage: str
+    reason: str

@@ -1,0 +1,207 @@
+"""Where vectors wait until they are merged into the cache: a folder of small immutable block files, and its lock.
+
+The folder `NAME.h5.partial` stands beside `NAME.h5` while something writes to it. What a killed run left there
+is picked up by the next one. Merging is `commit`'s work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from .. import errors
+from . import atomic
+from .recipe import Recipe, canonical_json, differences
+
+
+@dataclass(frozen=True)
+class Block:
+    """Vectors of a few frames, as one file of the staging folder holds them.
+
+    Parameters
+    ----------
+    content : ndarray of uint8, shape (k, 32)
+    frame : ndarray of int32, shape (k,)
+    view : ndarray of int16, shape (k,)
+    vectors : dict of str to ndarray of float32, shape (k, d)
+        One array per layer.
+    pixels : ndarray of uint8, shape (k, 256)
+    map_sum : ndarray of float64, shape (h, w, c)
+        Sum of the last feature maps over the k frames.
+    facts : dict of str to dict
+        For each content (hexadecimal), what its file is: see `extract.raster.Facts`.
+    canaries : dict of str to ndarray of float32, shape (3, d)
+        The canaries' vectors by the engine that made this block.
+    maker : dict
+        That engine's name, device and libraries, for the cache's provenance.
+    """
+
+    content: NDArray[np.uint8]
+    frame: NDArray[np.int32]
+    view: NDArray[np.int16]
+    vectors: dict[str, NDArray[np.float32]]
+    pixels: NDArray[np.uint8]
+    map_sum: NDArray[np.float64]
+    facts: dict[str, dict[str, Any]]
+    canaries: dict[str, NDArray[np.float32]]
+    maker: dict[str, Any]
+
+    def keys(self) -> list[tuple[bytes, int, int]]:
+        """Return content, frame and view of each row."""
+        rows = zip(self.content, self.frame.tolist(), self.view.tolist(), strict=True)
+        return [(content.tobytes(), frame, view) for content, frame, view in rows]
+
+
+class Staging:
+    """The staging folder of one cache, held by this process for as long as the `with` block lasts.
+
+    Parameters
+    ----------
+    cache_path : Path
+        The cache that will be written.
+
+    Raises
+    ------
+    CacheLocked
+        On entering, if another process is writing to the same cache.
+    CacheError
+        On entering, if the folder cannot be made.
+    """
+
+    def __init__(self, cache_path: Path) -> None:
+        self.cache_path = cache_path
+        self.folder = cache_path.with_name(cache_path.name + ".partial")
+        self._lock = FileLock(self.folder / "lock", timeout=0)
+
+    def __enter__(self) -> Staging:
+        try:
+            self.folder.mkdir(exist_ok=True)
+            self._lock.acquire()
+            self._sign()
+            atomic.remove_leftovers(self.cache_path)
+        except Timeout:
+            raise errors.CacheLocked(
+                f"{self.cache_path} is being written to by {self._writer()}. Wait for it, or stop it first."
+            ) from None
+        except PermissionError:
+            raise errors.CacheError(f"No permission to write in {self.cache_path.parent}.") from None
+        except FileNotFoundError:
+            raise errors.CacheError(f"There is no folder {self.cache_path.parent}.") from None
+        except FileExistsError:
+            raise errors.CacheError(f"{self.folder} is in the way: it is a file. Move it away.") from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._block_files():
+            self._remove()
+        self._lock.release()
+
+    def begin(self, recipe: Recipe) -> None:
+        """Note the recipe of the blocks to come.
+
+        Raises
+        ------
+        RecipeMismatch
+            If blocks of another recipe are waiting here.
+        """
+        note = self.folder / "recipe.json"
+        if note.exists() and self._block_files():
+            found = json.loads(note.read_text(encoding="utf-8"))
+            if differing := differences(found, recipe):
+                raise errors.RecipeMismatch(
+                    f"An interrupted run left vectors of another recipe in {self.folder}: "
+                    f"{'; '.join(map(str, differing))}. Repeat that run with its own options, "
+                    "write to another file, or delete that folder."
+                )
+        atomic.write_bytes(note, canonical_json(recipe).encode())
+
+    def add(self, block: Block) -> None:
+        """Write `block` durably."""
+        number = int(self._block_files()[-1].stem.split("-")[1]) + 1 if self._block_files() else 0
+        arrays: dict[str, NDArray[Any]] = {
+            "content": block.content,
+            "frame": block.frame,
+            "view": block.view,
+            "pixels": block.pixels,
+            "map_sum": block.map_sum,
+            "facts": _json_bytes(block.facts),
+            "maker": _json_bytes(block.maker),
+        }
+        arrays.update({f"vectors/{layer}": array for layer, array in block.vectors.items()})
+        arrays.update({f"canary/{layer}": array for layer, array in block.canaries.items()})
+        with atomic.replacing(self.folder / f"block-{number:08d}.npz") as temporary:
+            with temporary.open("wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the waiting blocks in the order they were written; an unreadable one is deleted."""
+        for path in self._block_files():
+            try:
+                yield _read_block(path)
+            except (ValueError, KeyError, OSError, zipfile.BadZipFile):
+                path.unlink()  # its images are simply computed again
+
+    def clear(self) -> None:
+        """Delete every block; call it once they are merged."""
+        for path in self._block_files():
+            path.unlink()
+
+    def _block_files(self) -> list[Path]:
+        return sorted(self.folder.glob("block-*.npz"))
+
+    def _sign(self) -> None:
+        note = {
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        atomic.write_bytes(self.folder / "writer.json", json.dumps(note).encode())
+
+    def _writer(self) -> str:
+        with suppress(OSError, ValueError, KeyError):
+            note = json.loads((self.folder / "writer.json").read_text(encoding="utf-8"))
+            return f"process {note['process']} on {note['host']} since {note['since']}"
+        return "another process"
+
+    def _remove(self) -> None:
+        # The lock file goes while it is held: whoever waits on it sees that it lost its name, and starts anew.
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _read_block(path: Path) -> Block:
+    with np.load(path, allow_pickle=False) as file:
+        return Block(
+            content=file["content"],
+            frame=file["frame"],
+            view=file["view"],
+            vectors=_family(file, "vectors/"),
+            pixels=file["pixels"],
+            map_sum=file["map_sum"],
+            facts=json.loads(file["facts"].tobytes()),
+            canaries=_family(file, "canary/"),
+            maker=json.loads(file["maker"].tobytes()),
+        )
+
+
+def _json_bytes(value: dict[str, Any]) -> NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(value).encode(), dtype=np.uint8)
+
+
+def _family(file: Any, prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): file[name] for name in file.files if name.startswith(prefix)}

@@ -1,0 +1,113 @@
+"""Every exception that icehouse raises on purpose, and the exit code each one ends a command with.
+
+Nothing else lives here. An error's text is one sentence for each of: what happened, to which file or row,
+and what to do about it; the command line prints the text and no traceback.
+
+IcehouseError                    1  something failed, with one clear message
+    UsageError                   2  wrong usage (also ValueError)
+    SourceError                  1  the data named as input cannot be used (also ValueError)
+    ImageError                   -  one image cannot be read: listed, never fatal (also ValueError)
+    MissingDependency            1  an optional package is not installed (also ImportError)
+    WeightsError                 1  weights that do not fit, are damaged or are not what they claim
+        WeightsNotFound          1  no such weights on this machine (also FileNotFoundError)
+    CacheError                   1  a cache cannot be read or written
+        CacheNotFound            1  no such cache (also FileNotFoundError)
+        CacheDamaged             1  not a cache, a truncated or altered one, or of a newer format
+        CacheLocked              1  another process is writing to it
+        CacheIncomplete          1  samples are still pending
+        RecipeMismatch           1  vectors of two recipes were about to be mixed
+        CanaryDrift              1  this machine's network no longer computes what the cache holds
+    OutputExists                 1  an output would be overwritten (also FileExistsError)
+    ClassesError                 1  labels, classes or patients do not allow what was asked (also ValueError)
+    RunError                     1  a run folder cannot be read or resumed
+    Interrupted                130  stopped by the user; says what is safe
+"""
+
+from __future__ import annotations
+
+
+class IcehouseError(Exception):
+    """Base of every error that icehouse raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(IcehouseError, ValueError):
+    exit_code = 2
+
+
+class SourceError(IcehouseError, ValueError):
+    pass
+
+
+class ImageError(IcehouseError, ValueError):
+    """One image that cannot become a vector.
+
+    Parameters
+    ----------
+    stage : {"read", "decode", "intensity", "network"}
+        Where it failed; written to the cache's failures table.
+    reason : str
+        Why, in a few words.
+    """
+
+    def __init__(self, stage: str, reason: str) -> None:
+        super().__init__(reason)
+        self.stage = stage
+        self.reason = reason
+
+
+class MissingDependency(IcehouseError, ImportError):
+    pass
+
+
+class WeightsError(IcehouseError):
+    pass
+
+
+class WeightsNotFound(WeightsError, FileNotFoundError):
+    pass
+
+
+class CacheError(IcehouseError):
+    pass
+
+
+class CacheNotFound(CacheError, FileNotFoundError):
+    pass
+
+
+class CacheDamaged(CacheError):
+    pass
+
+
+class CacheLocked(CacheError):
+    pass
+
+
+class CacheIncomplete(CacheError):
+    pass
+
+
+class RecipeMismatch(CacheError):
+    pass
+
+
+class CanaryDrift(CacheError):
+    pass
+
+
+class OutputExists(IcehouseError, FileExistsError):
+    pass
+
+
+class ClassesError(IcehouseError, ValueError):
+    pass
+
+
+class RunError(IcehouseError):
+    pass
+
+
+class Interrupted(IcehouseError):
+    exit_code = 130

@@ -1,0 +1,419 @@
+"""One extraction from beginning to end: what is known is reused, what is new is computed, and all of it merged.
+
+It composes source, weights, pipeline and cache; none of them knows of the others.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__, errors
+from ..cache import recipe as recipes
+from ..cache.commit import Contents, commit
+from ..cache.samples import DONE, FAILED, PENDING, Failure, Samples
+from ..cache.staging import Staging
+from ..cache.store import Cache
+from . import backbones, canaries, engines, pipeline
+from . import weights as weight_files
+from .decode import Preparation
+from .interrupt import stop_on_signal
+from .raster import Facts
+from .sources import Sample, Source
+
+BATCH_SIZE = 32
+SELECTION = {"frames": "all", "views": 1}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user may choose; `batch_size` and `workers` change no vector.
+
+    Parameters
+    ----------
+    backbone : str
+    weights : str
+        `imagenet`, a file, or `random:SEED`.
+    batch_size : int
+    workers : int or None
+        Threads that decode; one per processor unless told.
+    accept_drift : bool
+        Add vectors even if the canaries' differ.
+    """
+
+    backbone: str = backbones.DEFAULT
+    weights: str = "imagenet"
+    batch_size: int = BATCH_SIZE
+    workers: int | None = None
+    accept_drift: bool = False
+
+    def threads(self) -> int:
+        return self.workers or len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an extraction stands: samples looked at of how many, frames computed, failures, seconds by stage."""
+
+    done: int
+    total: int
+    computed: int
+    failed: int
+    clock: pipeline.Clock
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an extraction did; `as_dict` is what `extract --json` prints."""
+
+    cache: Path
+    fingerprint: str
+    samples: int
+    images: int
+    computed: int
+    reused: int
+    failed: int
+    dimensions: dict[str, int]
+    engine: str | None
+    seconds: float
+    images_per_second: float | None
+    stages: dict[str, float]
+    failures: list[Failure] = field(default_factory=list)
+    not_8_bit: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            **{name: getattr(self, name) for name in _PLAIN},
+            "cache": str(self.cache),
+            "failures": [vars(failure) for failure in self.failures],
+        }
+
+
+_PLAIN = (
+    "cache fingerprint samples images computed reused failed dimensions engine seconds images_per_second stages"
+).split()
+
+
+def extract(
+    source: Source,
+    path: Path,
+    settings: Settings,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Summary:
+    """Bring the cache at `path` up to date with `source`.
+
+    Parameters
+    ----------
+    source : Source
+    path : Path
+        The cache to make or to bring up to date. Vectors of images that the source no longer names stay in it.
+    settings : Settings
+    progress : callable
+        Called with a `Progress` after each file.
+
+    Raises
+    ------
+    RecipeMismatch, CanaryDrift, CacheLocked
+        If vectors of two kinds or of two writers would be mixed.
+    SourceError
+        If not one image can be read.
+    Interrupted
+        If the user stopped it; what was computed is then in the cache.
+    """
+    started = time.perf_counter()
+    job = _Job(source, path, settings)
+    with Staging(path) as staging, ExitStack() as stack:
+        old = stack.enter_context(Cache(path)) if path.exists() else None
+        job.join(old, staging)
+        with stop_on_signal() as stopped:
+            job.compute(staging, stopped, progress)
+        summary = job.merge(old, staging, started)
+    if left := summary.samples - job.looked_at:
+        raise errors.Interrupted(
+            f"Interrupted: {summary.computed} images computed now are safe in {path}; {left} samples were not "
+            "looked at. Run the same command again to go on."
+        )
+    return summary
+
+
+def recipe_of(backbone: backbones.Backbone, weights: weight_files.Weights) -> dict[str, Any]:
+    """Return everything that decides a vector's values but the layer, and nothing else."""
+    return {
+        "kind": "icehouse",
+        **Preparation((backbone.size, backbone.size)).recipe(),
+        "scaling": backbone.scaling,
+        "augment": None,
+        "backbone": backbone.name,
+        "weights": weights.identity,
+        "precision": "float32",
+        "engine": None,
+        "dtype": "float32",
+    }
+
+
+def refuse_other_recipe(cache: Cache, recipe: recipes.Recipe) -> None:
+    """Raise `RecipeMismatch`, naming the fields, if `cache` was not made by `recipe`."""
+    if differing := recipes.differences(cache.header.recipe, recipe):
+        raise errors.RecipeMismatch(
+            f"{cache.path} holds vectors of another recipe: {'; '.join(map(str, differing))}. "
+            "Give the options that it was made with, or write to another file."
+        )
+
+
+class _Job:
+    """The state of one extraction."""
+
+    def __init__(self, source: Source, path: Path, settings: Settings) -> None:
+        self.samples = source.samples
+        self.path = path
+        self.settings = settings
+        self.backbone = backbones.find(settings.backbone)
+        self.weights = weight_files.resolve(settings.weights, self.backbone)
+        self.recipe = recipe_of(self.backbone, self.weights)
+        self.preparation = Preparation((self.backbone.size, self.backbone.size))
+        self.clock = pipeline.Clock()
+        self.known: dict[bytes, Facts] = {}
+        self.held: set[tuple[bytes, int, int]] = set()
+        self.then: list[tuple[str, dict[str, NDArray[np.float32]]]] = []
+        self.outcomes: list[_Outcome] = []
+        self.engine: engines.Engine | None = None
+        self.assembly: pipeline.Assembly | None = None
+        self.failed = 0
+        self.drift = 0.0
+        self.staged = False
+
+    @property
+    def looked_at(self) -> int:
+        return len(self.outcomes)
+
+    def join(self, old: Cache | None, staging: Staging) -> None:
+        """Learn what is known already, and refuse what does not belong together."""
+        if old is not None:
+            refuse_other_recipe(old, self.recipe)
+            self.held.update(old.image_keys)
+            self.known.update(facts_of(old))
+            self.then.append((str(self.path), old.canaries()))
+        staging.begin(self.recipe)
+        frames: dict[bytes, int] = {}
+        for block in staging.blocks():
+            self.staged = True
+            self.held.update(block.keys())
+            if not self.then:
+                self.then.append((str(staging.folder), block.canaries))
+            for content, facts in block.facts.items():
+                frames[bytes.fromhex(content)] = frames.get(bytes.fromhex(content), 0)
+                self.known.setdefault(bytes.fromhex(content), Facts(**facts))
+        for content in frames:  # a file whose frames are not all there yet is decoded again
+            if any((content, frame, 0) not in self.held for frame in range(self.known[content].frames)):
+                del self.known[content]
+        self._check_space(old)
+
+    def _check_space(self, old: Cache | None) -> None:
+        new = len({sample.path for sample in self.samples} - (set(old.samples.path) if old else set()))
+        need = 2 * new * self.backbone.bytes_per_image + (self.path.stat().st_size if old else 0)
+        free = shutil.disk_usage(self.path.parent).free
+        if need > free:
+            raise errors.CacheError(
+                f"{self.path.parent} has {free / 1e6:.0f} MB free, and {self.path.name} may need "
+                f"{need / 1e6:.0f} MB. Make room, or write to another disk."
+            )
+
+    def compute(
+        self, staging: Staging, stopped: threading.Event, progress: Callable[[Progress], None]
+    ) -> None:
+        """Look at every sample; compute what is not known."""
+        workers = self.settings.threads()
+        ahead = 2 * self.settings.batch_size + workers
+
+        def work(sample: Sample) -> pipeline.Decoded:
+            return pipeline.read(sample.file, self.known, self.preparation, self.clock)
+
+        results = pipeline.in_order(work, self.samples, workers, ahead)
+        try:
+            for decoded in results:
+                self._take(decoded, staging)
+                computed = self.assembly.computed if self.assembly else 0
+                self.failed += decoded.failure is not None
+                progress(Progress(self.looked_at, len(self.samples), computed, self.failed, self.clock))
+                if stopped.is_set():
+                    break
+        finally:
+            results.close()  # type: ignore[attr-defined]  # a generator; its threads end here
+            if self.assembly is not None:
+                self.assembly.close()
+
+    def _take(self, decoded: pipeline.Decoded, staging: Staging) -> None:
+        content, facts = decoded.content, decoded.facts
+        if content is not None and facts is not None and content not in self.known:
+            for number, frame in enumerate(decoded.frames):
+                key = (content, number, 0)
+                if key not in self.held:
+                    self._start(staging).add(content, facts, number, frame)
+                    self.held.add(key)
+            self.known[content] = facts
+        self.outcomes.append(_Outcome(content, decoded.failure))
+
+    def _start(self, staging: Staging) -> pipeline.Assembly:
+        """Load the network when the first image needs it, and see that it computes what is held."""
+        if self.assembly is None:
+            pixels = canaries.pixels(self.preparation)
+            size = max(self.settings.batch_size, len(pixels))
+            self.engine = engines.load(self.backbone, self.weights, size, pixels)
+            now = self.engine.run(pixels).vectors
+            for where, then in self.then:
+                distance = canaries.check(now, then, where, self.settings.accept_drift)
+                self.drift = max(self.drift, distance)
+            self.assembly = pipeline.Assembly(
+                self.engine, now, staging, self.settings.batch_size, self.clock
+            )
+        return self.assembly
+
+    def merge(self, old: Cache | None, staging: Staging, started: float) -> Summary:
+        """Write the cache, unless it would only repeat what it is."""
+        self._fail_what_was_not_finite()
+        samples, failures = self._samples(old), self._failures()
+        computed = self.assembly.computed if self.assembly else 0
+        if old is None and not computed and not self.staged:
+            self._refuse_nothing(failures)
+        changed = old is None or not old.samples.equals(samples) or old.failures != failures
+        if computed or self.staged or changed:
+            contents = Contents(
+                self.recipe, (engines.LAYER,), SELECTION, samples, failures, self._provenance()
+            )
+            commit(self.path, old, staging.blocks(), contents)
+            staging.clear()
+        return self._summary(failures, computed, started)
+
+    def _refuse_nothing(self, failures: list[Failure]) -> None:
+        if not failures:
+            raise errors.Interrupted("Interrupted before the first image was computed; nothing was written.")
+        first = failures[0]
+        raise errors.SourceError(
+            f"None of the {len(failures)} images could be read; the first, {first.path}: {first.reason}. "
+            "No cache was written."
+        )
+
+    def _fail_what_was_not_finite(self) -> None:
+        bad = self.assembly.not_finite if self.assembly else set()
+        for outcome in self.outcomes if bad else ():
+            if outcome.content in bad:
+                outcome.failure = errors.ImageError("network", "its vector is infinite or not a number")
+                self.known.pop(outcome.content, None)
+
+    def _samples(self, old: Cache | None) -> Samples:
+        before = _contents_by_path(old) if old and self.looked_at < len(self.samples) else {}
+        skipped = [_Outcome(before.get(sample.path)) for sample in self.samples[self.looked_at :]]
+        outcomes = self.outcomes + skipped  # what was not looked at stays as it was, or is pending
+        nothing = Facts("", "", 0, 0, 0)
+        facts = [self.known.get(o.content or b"", nothing) for o in outcomes]
+        content = [np.frombuffer(o.content or bytes(32), dtype=np.uint8) for o in outcomes]
+        names = list(dict.fromkeys(name for sample in self.samples for name in sample.columns))
+        return Samples(
+            path=_texts(sample.path for sample in self.samples),
+            label=_texts(sample.label for sample in self.samples),
+            patient=_texts(sample.patient for sample in self.samples),
+            split=_texts(sample.split for sample in self.samples),
+            content=np.stack(content),
+            state=_texts(o.state() for o in outcomes),
+            format=_texts(fact.format for fact in facts),
+            mode=_texts(fact.mode for fact in facts),
+            width=np.array([fact.width for fact in facts], dtype=np.int32),
+            height=np.array([fact.height for fact in facts], dtype=np.int32),
+            bits=np.array([fact.bits for fact in facts], dtype=np.int32),
+            columns={name: _texts(s.columns.get(name, "") for s in self.samples) for name in names},
+        )
+
+    def _failures(self) -> list[Failure]:
+        pairs = zip(self.samples, self.outcomes, strict=False)  # what was not looked at has not failed
+        return [
+            Failure(sample.path, outcome.failure.stage, outcome.failure.reason)
+            for sample, outcome in pairs
+            if outcome.failure is not None
+        ]
+
+    def _provenance(self) -> dict[str, Any]:
+        entry: dict[str, Any] = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "icehouse": __version__,
+            "python": platform.python_version(),
+        }
+        if self.drift > canaries.TOLERANCE:
+            entry["accepted_drift"] = self.drift
+        return entry
+
+    def _summary(self, failures: list[Failure], computed: int, started: float) -> Summary:
+        contents = {o.content for o in self.outcomes if o.failure is None and o.content is not None}
+        frames = sum(self.known[content].frames for content in contents)
+        failed = {o.content or s.path for s, o in zip(self.samples, self.outcomes, strict=False) if o.failure}
+        seconds = time.perf_counter() - started
+        rate = round(computed / self.clock.seconds, 2) if computed and self.clock.seconds else None
+        return Summary(
+            cache=self.path,
+            fingerprint=recipes.fingerprint(self.recipe, engines.LAYER),
+            samples=len(self.samples),
+            images=frames + len(failed),
+            computed=computed,
+            reused=frames - computed,
+            failed=len(failed),
+            dimensions={engines.LAYER: self.backbone.dimensions},
+            engine=self.engine.name if self.engine else None,
+            seconds=round(seconds, 3),
+            images_per_second=rate,
+            stages=self.clock.stages(),
+            failures=failures,
+            not_8_bit=sum(self.known[content].bits > 8 for content in contents),
+        )
+
+
+@dataclass
+class _Outcome:
+    """What became of one sample; content is None if it could not be read."""
+
+    content: bytes | None
+    failure: errors.ImageError | None = None
+
+    def state(self) -> str:
+        if self.failure is not None:
+            return FAILED
+        return DONE if self.content is not None else PENDING
+
+
+def facts_of(cache: Cache) -> dict[bytes, Facts]:
+    """Return the contents whose vectors a cache holds whole, with what its samples say of their files."""
+    frames: dict[bytes, int] = {}
+    for content, _, view in cache.image_keys:
+        frames[content] = frames.get(content, 0) + (view == 0)
+    samples = cache.samples
+    known = {}
+    for index in np.flatnonzero(samples.state == DONE):
+        content = samples.content[index].tobytes()
+        known[content] = Facts(
+            str(samples.format[index]),
+            str(samples.mode[index]),
+            int(samples.width[index]),
+            int(samples.height[index]),
+            int(samples.bits[index]),
+            frames.get(content, 0),
+        )
+    return {content: facts for content, facts in known.items() if facts.frames}
+
+
+def _contents_by_path(cache: Cache) -> dict[str, bytes]:
+    done = np.flatnonzero(cache.samples.state == DONE)
+    return {str(cache.samples.path[index]): cache.samples.content[index].tobytes() for index in done}
+
+
+def _texts(values: Any) -> NDArray[np.str_]:
+    return np.array(list(values), dtype=np.str_)

@@ -1,0 +1,217 @@
+"""PNG, JPEG, BMP, WebP and TIFF: from a file's bytes to its frames, in the depth that the file has.
+
+Which library reads a file depends on the file alone, never on what is installed: Pillow where it keeps every bit,
+pypng for 16-bit PNG in colour (Pillow would cut it to 8 bits), tifffile for TIFF deeper than 8 bits.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from .. import errors
+
+DECODER = "raster/1"
+"""Name and version of this decoder in the recipe: raise it when any pixel changes."""
+
+MAX_PIXELS = 2**27
+_PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PLAIN_TIFF_COMPRESSIONS = (1, 8, 32946)  # none, Deflate twice: what tifffile decodes by itself
+
+Pixels = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What kind of file an image came from: kept in the samples table, and in blocks as JSON."""
+
+    format: str
+    mode: str
+    width: int
+    height: int
+    bits: int
+    frames: int = 1
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def decode(content: bytes) -> tuple[Facts, list[Pixels]]:
+    """Return what a file is and its frames.
+
+    Parameters
+    ----------
+    content : bytes
+        The whole file.
+
+    Returns
+    -------
+    facts : Facts
+    frames : list of ndarray, shape (h, w) or (h, w, 3)
+        In the file's own numbers: uint8, uint16, int32 or float32. Transparency is composited onto black, so
+        that such images are float32 in the same units.
+
+    Raises
+    ------
+    ImageError
+        If the file is not an image of a known format, is damaged or is too large.
+    """
+    try:
+        if content[:4] in _TIFF_MAGIC:
+            return _decode_tiff(content)
+        return _decode_with_pillow(content)
+    except errors.ImageError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise errors.ImageError("decode", "not an image of a known format") from None
+    except MemoryError:
+        raise errors.ImageError("decode", "not enough memory") from None
+    except Exception as error:  # decoders raise whatever they meet in damaged files
+        raise errors.ImageError("decode", _reason(error)) from None
+
+
+def _decode_with_pillow(content: bytes) -> tuple[Facts, list[Pixels]]:
+    with Image.open(io.BytesIO(content), formats=_PILLOW_FORMATS) as image:
+        _check_size(image.width, image.height)
+        bits = _png_bit_depth(content) if image.format == "PNG" else 8
+        facts = Facts(str(image.format), image.mode, image.width, image.height, max(bits, 8))
+        if bits == 16 and image.mode not in ("I;16", "I"):
+            channels = {"LA": "LA", "RGB": "RGB", "RGBA": "RGBA"}[_png_colour_type(content)]
+            return Facts("PNG", f"{channels};16", image.width, image.height, 16), [_png16(content)]
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        return facts, [_to_pixels(upright)]
+
+
+def _to_pixels(image: Image.Image) -> Pixels:
+    """Return a loaded Pillow image as grey or RGB, deep images in their own numbers."""
+    if image.mode in ("I;16", "I;16L", "I;16B", "I", "F", "L"):
+        pixels = np.asarray(image)
+        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    if image.mode == "1":
+        return np.asarray(image.convert("L"))
+    if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
+        return _composited(np.asarray(image.convert("RGBA")), opaque=255)
+    return np.asarray(image.convert("RGB"))
+
+
+def _composited(pixels: Pixels, opaque: int) -> Pixels:
+    """Lay grey or colour with alpha onto black; exactly the colour itself where nothing is transparent."""
+    colour, alpha = pixels[..., :-1], pixels[..., -1:]
+    if colour.shape[-1] == 1:
+        colour = colour[..., 0]
+        alpha = alpha[..., 0]
+    if np.all(alpha == opaque):
+        return np.ascontiguousarray(colour)
+    composited: Pixels = colour.astype(np.float32) * (alpha.astype(np.float32) / opaque)
+    return composited
+
+
+def _png_bit_depth(content: bytes) -> int:
+    return content[24]  # IHDR is the first chunk by the PNG standard: depth at byte 24, colour type at 25
+
+
+def _png_colour_type(content: bytes) -> str:
+    return {2: "RGB", 4: "LA", 6: "RGBA"}[content[25]]
+
+
+def _png16(content: bytes) -> Pixels:
+    """Read a 16-bit PNG in colour or with alpha, all bits kept."""
+    import png
+
+    width, height, rows, info = png.Reader(bytes=content).asDirect()
+    planes = int(info["planes"])
+    pixels = np.array([np.frombuffer(row, dtype=np.uint16) for row in rows])
+    pixels = pixels.reshape(height, width, planes)
+    return _composited(pixels, opaque=65535) if info["alpha"] else pixels
+
+
+def _decode_tiff(content: bytes) -> tuple[Facts, list[Pixels]]:
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        pages = [(index, page) for index, page in enumerate(file.pages) if not page.keyframe.is_reduced]
+        if not pages:
+            raise errors.ImageError("decode", "a TIFF without a full-size page")
+        frames = []
+        for index, page in pages:
+            _check_size(page.keyframe.imagewidth, page.keyframe.imagelength)
+            frames.append(_tiff_page(content, index, page))
+        first = pages[0][1].keyframe
+        bits = int(first.bitspersample)
+        mode = f"{first.photometric.name}" if hasattr(first.photometric, "name") else str(first.photometric)
+        facts = Facts("TIFF", mode, first.imagewidth, first.imagelength, max(bits, 8), len(frames))
+        return facts, frames
+
+
+def _tiff_page(content: bytes, index: int, page: Any) -> Pixels:
+    shape = page.keyframe
+    if shape.bitspersample <= 8:
+        return _tiff_page_by_pillow(content, index)
+    if int(shape.compression) not in _PLAIN_TIFF_COMPRESSIONS:
+        if shape.samplesperpixel > 1:
+            raise errors.ImageError(
+                "decode", f"TIFF in colour, {shape.bitspersample} bits, with {shape.compression.name} compression"
+            )
+        return _tiff_page_by_pillow(content, index)
+    pixels: Pixels = page.asarray()
+    if shape.planarconfig == 2:
+        pixels = np.moveaxis(pixels, 0, -1)
+    pixels = _upright(pixels, page)
+    photometric = int(shape.photometric)
+    if pixels.ndim == 2:
+        return _inverted(pixels) if photometric == 0 else pixels
+    if photometric == 2 and pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
+        opaque = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
+        return pixels if pixels.shape[-1] == 3 else _composited(pixels, opaque=opaque)
+    raise errors.ImageError("decode", f"a TIFF page of shape {pixels.shape}, which is neither grey nor RGB")
+
+
+def _tiff_page_by_pillow(content: bytes, index: int) -> Pixels:
+    with Image.open(io.BytesIO(content), formats=("TIFF",)) as image:
+        image.seek(index)
+        image.load()
+        return _to_pixels(ImageOps.exif_transpose(image))
+
+
+def _upright(pixels: Pixels, page: Any) -> Pixels:
+    """Apply TIFF's orientation tag, as Pillow does for the files that it reads."""
+    tag = page.tags.get("Orientation")
+    turns = {
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.swapaxes(0, 1),
+        6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+        7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
+        8: lambda a: a.swapaxes(0, 1)[::-1],
+    }
+    turn = turns.get(int(tag.value)) if tag is not None else None
+    return turn(pixels) if turn else pixels
+
+
+def _inverted(pixels: Pixels) -> Pixels:
+    """Return a white-is-zero image as black-is-zero."""
+    if pixels.dtype.kind == "u":
+        flipped: Pixels = np.iinfo(pixels.dtype).max - pixels
+    else:
+        flipped = pixels.max() + pixels.min() - pixels
+    return flipped
+
+
+def _check_size(width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise errors.ImageError("decode", "an image without pixels")
+    if width * height > MAX_PIXELS:
+        raise errors.ImageError("decode", f"{width}×{height} pixels are more than {MAX_PIXELS}")
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())[:200]
+    return text or type(error).__name__

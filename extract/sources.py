@@ -1,0 +1,249 @@
+"""Which files are the data: a folder of classes or a CSV manifest becomes a list of samples.
+
+Nothing here opens an image.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from .. import errors
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".tif", ".tiff"})
+SPLIT_FOLDERS = frozenset({"train", "val", "valid", "validation", "test"})
+_PASSED_OVER = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
+_RESERVED = ("path", "label", "patient", "split")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image file and what is said about it; texts are empty where nothing is said."""
+
+    path: str
+    file: Path
+    label: str = ""
+    patient: str = ""
+    split: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What `read_source` found.
+
+    Parameters
+    ----------
+    samples : list of Sample
+        In the order of the manifest, or sorted by path.
+    unknown : dict of str to list of str
+        Files of a folder that are no images, by suffix.
+    """
+
+    samples: list[Sample]
+    unknown: dict[str, list[str]]
+
+
+def read_source(data: Path, *, root: Path | None = None, limit: int | None = None) -> Source:
+    """Return the samples of a folder or of a CSV manifest.
+
+    Parameters
+    ----------
+    data : Path
+        A folder with one sub-folder per class; a folder of `train`, `val` and `test` folders that hold class
+        folders, which then become the split; a folder of images alone (unlabelled); or a CSV file with a
+        column `path` and optionally `label`, `patient`, `split`, all further columns kept.
+    root : Path, optional
+        What a manifest's paths are relative to; its own folder unless told.
+    limit : int, optional
+        Take the first so many samples of each label only.
+
+    Raises
+    ------
+    SourceError
+        If there is nothing there, or a manifest is faulty; the message names the file and line.
+    """
+    if not data.exists():
+        raise errors.SourceError(f"There is no file or folder {data}.")
+    if data.is_dir():
+        if root is not None:
+            raise errors.UsageError("--root goes with a CSV manifest, and DATA is a folder.")
+        source = _read_folder(data)
+    else:
+        source = Source(_read_manifest(data, root if root is not None else data.parent), {})
+    for sample in source.samples:
+        _check_text(sample, data)
+    return Source(_first_of_each(source.samples, limit), source.unknown)
+
+
+def _first_of_each(samples: list[Sample], limit: int | None) -> list[Sample]:
+    if limit is None:
+        return samples
+    taken: Counter[str] = Counter()
+    kept = []
+    for sample in samples:
+        taken[sample.label] += 1
+        if taken[sample.label] <= limit:
+            kept.append(sample)
+    return kept
+
+
+def _read_folder(folder: Path) -> Source:
+    samples: list[Sample] = []
+    unknown: dict[str, list[str]] = {}
+    depth = 2 if _is_split_folder(folder) else 1
+    for file in _files_below(folder):
+        relative = file.relative_to(folder)
+        if file.suffix.lower() not in IMAGE_SUFFIXES:
+            unknown.setdefault(file.suffix.lower() or "(no suffix)", []).append(relative.as_posix())
+            continue
+        parts = relative.parts[:-1]
+        label = parts[depth - 1] if len(parts) >= depth else ""
+        split = parts[0] if depth == 2 and parts else ""
+        samples.append(Sample(relative.as_posix(), file, label=label, split=split))
+    if not samples:
+        found = f" ({_listed(unknown)})" if unknown else ""
+        raise errors.SourceError(
+            f"{folder} holds no images{found}. Known suffixes: {' '.join(sorted(IMAGE_SUFFIXES))}"
+        )
+    loose = [sample.path for sample in samples if not sample.label]
+    if loose and len(loose) < len(samples):
+        raise errors.SourceError(
+            f"{folder} holds {len(loose)} images beside its class folders, such as {loose[0]}. "
+            "Move them into a class folder or out of the way."
+        )
+    return Source(samples, unknown)
+
+
+def _is_split_folder(folder: Path) -> bool:
+    """Tell whether every sub-folder is called train, val or test, so that the classes are one level down."""
+    names = [item.name.lower() for item in folder.iterdir() if item.is_dir() and not _passed_over(item.name)]
+    return bool(names) and "train" in names and all(name in SPLIT_FOLDERS for name in names)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield every visible file, in order of its path, following links to folders once."""
+    seen: set[str] = set()
+    for here, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:
+            folders[:] = []
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not _passed_over(name))
+        for name in sorted(files):
+            if not _passed_over(name):
+                yield Path(here, name)
+
+
+def _passed_over(name: str) -> bool:
+    return name.startswith(".") or name in _PASSED_OVER
+
+
+def _listed(unknown: dict[str, list[str]]) -> str:
+    return ", ".join(f"{len(paths)} {suffix}, such as {paths[0]}" for suffix, paths in unknown.items())
+
+
+def _read_manifest(manifest: Path, root: Path) -> list[Sample]:
+    try:
+        text = manifest.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise errors.SourceError(
+            f"{manifest} is not UTF-8 text (byte {error.start}): a manifest is a CSV file; save it as UTF-8."
+        ) from None
+    except PermissionError:
+        raise errors.SourceError(f"No permission to read {manifest}.") from None
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(header, manifest)
+        samples = []
+        seen: dict[str, int] = {}
+        for row in reader:
+            if not any(field.strip() for field in row):
+                continue
+            where = f"{manifest}, line {reader.line_num}"
+            if len(row) != len(header):
+                raise errors.SourceError(f"{where}: {len(row)} fields where the header has {len(header)}.")
+            sample = _sample_of(dict(zip(header, (field.strip() for field in row), strict=True)), root, where)
+            key = os.path.normpath(sample.path)
+            if key in seen:
+                raise errors.SourceError(f"{where}: {sample.path} stands already in line {seen[key]}.")
+            seen[key] = reader.line_num
+            samples.append(sample)
+    except csv.Error as error:
+        raise errors.SourceError(f"{manifest}, line {reader.line_num}: not valid CSV ({error}).") from None
+    if not samples:
+        raise errors.SourceError(f"{manifest} names no images: it has a header and no rows.")
+    if not any(sample.file.exists() for sample in samples):
+        raise errors.SourceError(
+            f"None of the {len(samples)} files that {manifest} names exists; the first would be "
+            f"{samples[0].file}. Say with --root what the paths are relative to."
+        )
+    return samples
+
+
+def _check_header(header: list[str], manifest: Path) -> None:
+    if "path" not in header:
+        found = ", ".join(name for name in header if name) or "none"
+        raise errors.SourceError(f"{manifest} has no column 'path'; its columns are: {found}.")
+    if "" in header:
+        raise errors.SourceError(f"{manifest}: column {header.index('') + 1} has no name.")
+    repeated = [name for name, count in Counter(header).items() if count > 1]
+    if repeated:
+        raise errors.SourceError(f"{manifest} has the column {repeated[0]!r} more than once.")
+
+
+def _sample_of(row: dict[str, str], root: Path, where: str) -> Sample:
+    path = row["path"]
+    if not path:
+        raise errors.SourceError(f"{where}: the path is empty.")
+    label = row.get("label", "")
+    if "|" in label or ";" in label or label.startswith("["):
+        raise errors.SourceError(
+            f"{where}: {label!r} holds several labels; icehouse classifies one label a sample."
+        )
+    return Sample(
+        path=PurePosixPath(path).as_posix(),
+        file=_inside(root, path, where),
+        label=label,
+        patient=row.get("patient", ""),
+        split=row.get("split", ""),
+        columns={name: value for name, value in row.items() if name not in _RESERVED},
+    )
+
+
+def _inside(root: Path, path: str, where: str) -> Path:
+    """Return the file that `path` names, which must lie below `root`."""
+    base = os.path.abspath(root)
+    file = os.path.normpath(os.path.join(base, path))
+    if os.path.commonpath([base, file]) != base:
+        raise errors.SourceError(
+            f"{where}: {path} lies outside {base}. Say with --root what the paths are relative to."
+        )
+    return Path(file)
+
+
+def _check_text(sample: Sample, data: Path) -> None:
+    """Refuse what the cache could not hold or a terminal should not be shown."""
+    fields = {
+        "path": sample.path,
+        "label": sample.label,
+        "patient": sample.patient,
+        "split": sample.split,
+        **sample.columns,
+    }
+    for name, text in fields.items():
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+            raise errors.SourceError(
+                f"{data}: the {name} {text!r} holds control characters or is not valid UTF-8."
+            )
+        if len(text.encode()) > 4096:
+            raise errors.SourceError(f"{data}: the {name} of {sample.path!r} is longer than 4096 bytes.")
