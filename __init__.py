@@ -1,3 +1,55 @@
-"""icehouse: transfer values of frozen CNNs, computed once, kept in HDF5, and judged again and again."""
+"""icehouse: transfer values of frozen CNNs, computed once, kept in HDF5, and judged again and again.
+
+    cache = icehouse.extract_features("data/", "features.h5", backbone="inceptionv3")
+    run = icehouse.run_rounds(cache, heads=["mlp", "svm", "xgboost"], rounds=10)
+    print(run.table())
+    icehouse.open_cache("features.h5").X
+
+Importing icehouse imports nothing else: its names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .api import ImagesFailed as ImagesFailed
+    from .api import Run as Run
+    from .api import extract_features as extract_features
+    from .api import open_cache as open_cache
+    from .api import run_rounds as run_rounds
+    from .cache.store import Cache as Cache
+    from .errors import IcehouseError as IcehouseError
+
+_HOMES = {
+    "Cache": ".cache.store",
+    "IcehouseError": ".errors",
+    "ImagesFailed": ".api",
+    "Run": ".api",
+    "extract_features": ".api",
+    "open_cache": ".api",
+    "run_rounds": ".api",
+}
+__all__ = [
+    "Cache",
+    "IcehouseError",
+    "ImagesFailed",
+    "Run",
+    "__version__",
+    "extract_features",
+    "open_cache",
+    "run_rounds",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name], __name__), name)
+    raise AttributeError(f"module 'icehouse' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -19,6 +19,7 @@ IcehouseError                    1  something failed, with one clear message
         CanaryDrift              1  this machine's network no longer computes what the cache holds
     OutputExists                 1  an output would be overwritten (also FileExistsError)
     ClassesError                 1  labels, classes or patients do not allow what was asked (also ValueError)
+    HeadError                    1  a head refused its parameters or the data
     RunError                     1  a run folder cannot be read or resumed
     Interrupted                130  stopped by the user; says what is safe
 """
@@ -102,6 +103,10 @@ class OutputExists(IcehouseError, FileExistsError):
 
 
 class ClassesError(IcehouseError, ValueError):
+    pass
+
+
+class HeadError(IcehouseError):
     pass
 
 

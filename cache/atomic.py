@@ -31,7 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
         sync_folder(path.parent)
     except BaseException:
         with suppress(FileNotFoundError):

@@ -66,7 +66,9 @@ def commit(path: Path, old: Cache | None, blocks: Iterable[Block], contents: Con
     try:
         with atomic.replacing(path) as temporary, h5py.File(temporary, "w") as file:
             added = _write_rows(file, old, blocks)
-            _write_tables(file, contents, [*(old.provenance() if old else ()), {**contents.provenance, **added}])
+            _write_tables(
+                file, contents, [*(old.provenance() if old else ()), {**contents.provenance, **added}]
+            )
             _write_checksums(file, old)
             _write_header(file, contents)
     except PermissionError:
@@ -74,7 +76,7 @@ def commit(path: Path, old: Cache | None, blocks: Iterable[Block], contents: Con
 
 
 def _write_rows(file: h5py.File, old: Cache | None, blocks: Iterable[Block]) -> dict[str, Any]:
-    """Write everything that comes from vectors; return how many rows were added and by what they were computed."""
+    """Write everything that comes from vectors; return how many rows are new and what made them."""
     held = set(old.image_keys) if old else set()
     makers: list[dict[str, Any]] = []
     rows_added = 0
@@ -150,8 +152,8 @@ def _write_tables(file: h5py.File, contents: Contents, provenance: list[dict[str
         column = layout.create(file, f"samples/columns/{number}", layout.encode(values))
         column.attrs["name"] = name
     for name in ("path", "stage", "reason"):
-        values = [getattr(failure, name) for failure in contents.failures]
-        layout.create(file, f"failures/{name}", layout.encode(values))
+        texts = [getattr(failure, name) for failure in contents.failures]
+        layout.create(file, f"failures/{name}", layout.encode(texts))
     lines = [json.dumps(entry, sort_keys=True) for entry in provenance]
     layout.create(file, "provenance", layout.encode(lines))
 

@@ -1,4 +1,4 @@
-"""Where vectors wait until they are merged into the cache: a folder of small immutable block files, and its lock.
+"""Where vectors wait until they are merged into the cache: a folder of small immutable files, and its lock.
 
 The folder `NAME.h5.partial` stands beside `NAME.h5` while something writes to it. What a killed run left there
 is picked up by the next one. Merging is `commit`'s work.
@@ -145,9 +145,9 @@ class Staging:
         }
         arrays.update({f"vectors/{layer}": array for layer, array in block.vectors.items()})
         arrays.update({f"canary/{layer}": array for layer, array in block.canaries.items()})
-        with atomic.replacing(self.folder / f"block-{number:08d}.npz") as temporary:
-            with temporary.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
+        path = self.folder / f"block-{number:08d}.npz"
+        with atomic.replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the waiting blocks in the order they were written; an unreadable one is deleted."""

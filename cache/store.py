@@ -98,13 +98,13 @@ class Cache:
     def samples(self) -> Samples:
         """The samples table."""
         group = self._file["samples"]
-        texts = {name: self._text(f"samples/{name}") for name in TEXTS}
-        numbers = {name: group[name][()] for name in NUMBERS}
+        fields: dict[str, NDArray[Any]] = {name: self._text(f"samples/{name}") for name in TEXTS}
+        fields.update({name: group[name][()] for name in NUMBERS})
         columns = {}
         for key in sorted(group["columns"], key=_column_number):
             dataset = group["columns"][key]
             columns[str(dataset.attrs["name"])] = self._text(f"samples/columns/{key}")
-        return Samples(**texts, **numbers, content=group["content"][()], columns=columns)
+        return Samples(**fields, content=group["content"][()], columns=columns)
 
     @cached_property
     def failures(self) -> list[Failure]:
@@ -160,10 +160,9 @@ class Cache:
         """Return the transfer values of `layer` (the first one unless told), aligned with `y`, shape (n, d)."""
         name = layer or self.layers[0]
         if name not in self.layers:
-            raise errors.UsageError(
-                f"{self.path} has no layer {name!r}; it has {', '.join(self.layers)}."
-            )
-        return self._take(f"vectors/{name}")
+            raise errors.UsageError(f"{self.path} has no layer {name!r}; it has {', '.join(self.layers)}.")
+        vectors: NDArray[np.floating[Any]] = self._take(f"vectors/{name}")
+        return vectors
 
     def pixels(self) -> NDArray[np.uint8] | None:
         """Return each frame as 16×16 grey values, shape (n, 256), aligned with `y`; None if not kept."""
@@ -196,16 +195,12 @@ class Cache:
         try:
             return layout.decode(self._file[name][()])
         except UnicodeDecodeError:
-            raise errors.CacheDamaged(
-                f"{self.path}: {name} is not valid UTF-8; the file is damaged."
-            ) from None
+            raise errors.CacheDamaged(f"{self.path}: {name} is not valid UTF-8; the file is damaged.") from None
 
 
 def _open(path: Path) -> h5py.File:
     if not path.exists():
-        raise errors.CacheNotFound(
-            f"No cache at {path}. Make one with: icehouse extract DATA -o {path}"
-        )
+        raise errors.CacheNotFound(f"No cache at {path}. Make one with: icehouse extract DATA -o {path}")
     if path.is_dir():
         raise errors.CacheNotFound(f"{path} is a folder, not a cache file.")
     try:
@@ -253,9 +248,7 @@ def _check_layout(file: h5py.File, path: Path, header: Header) -> None:
         found.add(name)
         table = _table_of(name)
         if table and rows.setdefault(table, rows_of) != rows_of:
-            raise errors.CacheDamaged(
-                f"{path}: {name} has {rows_of} rows where {rows[table]} are expected."
-            )
+            raise errors.CacheDamaged(f"{path}: {name} has {rows_of} rows where {rows[table]} are expected.")
     wanted = {name for name in layout.FIXED if name not in layout.OPTIONAL}
     wanted |= {f"vectors/{layer}" for layer in header.fingerprints}
     if missing := sorted(wanted - found):

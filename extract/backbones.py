@@ -179,16 +179,16 @@ def load_file(network: Any, backbone: Backbone, path: Path) -> None:
     unset = [v.path for v in network.weights if not np.isfinite(np.asarray(v)).all()]
     if unset:
         raise errors.WeightsError(
-            f"{path} does not hold weights of {backbone.name}: {len(unset)} of {len(network.weights)} variables, "
-            f"such as {unset[0]}, are missing from it or not finite."
+            f"{path} does not hold weights of {backbone.name}: {len(unset)} of {len(network.weights)} "
+            f"variables, such as {unset[0]}, are missing from it or not finite."
         )
 
 
 def draw_random(network: Any, seed: int, calibration: NDArray[np.float32]) -> None:
     """Give `network` random weights: the same for every engine and machine, and vectors that do not vanish.
 
-    Kernels are He-normal (He et al., ICCV 2015), drawn by NumPy per variable; each BatchNorm then takes the mean
-    and variance that `calibration` has where it stands.
+    Kernels are He-normal (He et al., ICCV 2015), drawn by NumPy per variable; each BatchNorm then takes the
+    mean and variance that `calibration` has where it stands.
 
     Parameters
     ----------
@@ -213,7 +213,9 @@ def draw_random(network: Any, seed: int, calibration: NDArray[np.float32]) -> No
         layer.momentum = momentum
 
 
-def _drawn(kind: str, shape: tuple[int, ...], layer: str, generator: np.random.Generator) -> NDArray[np.float32]:
+def _drawn(
+    kind: str, shape: tuple[int, ...], layer: str, generator: np.random.Generator
+) -> NDArray[np.float32]:
     if kind in ("gamma", "moving_variance"):
         return np.ones(shape, dtype=np.float32)
     if kind in ("beta", "moving_mean", "bias"):

@@ -1,7 +1,7 @@
 """Canaries: three small images embedded here, whose vectors tell whether a network still computes the same.
 
-They are stored when a cache is made and computed again before anything is added to it. As bytes of a colour PNG,
-a JPEG and a 16-bit PNG they try the whole path from decoding on.
+Their vectors are stored when a cache is made and computed again before anything is added to it. As bytes of
+a colour PNG, a JPEG and a 16-bit PNG they try the whole path from decoding on.
 """
 
 from __future__ import annotations

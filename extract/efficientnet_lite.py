@@ -10,7 +10,7 @@ import io
 import pickle
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ HEAD_FILTERS = 1280
 
 
 def build(size: tuple[int, int]) -> Any:
-    """Return the network without its classifier as a Keras model: (b, h, w, 3) to maps (b, h/32, w/32, 1280)."""
+    """Return the network without its classifier in Keras: (b, h, w, 3) to maps (b, h/32, w/32, 1280)."""
     import keras
 
     inputs = keras.Input((*size, 3))
@@ -214,7 +214,7 @@ def _rebuild_tensor(
 class _ArrayUnpickler(pickle.Unpickler):
     """An unpickler that knows five names; any other one is an error before anything is called."""
 
-    _KNOWN: dict[tuple[str, str], Any] = {
+    _KNOWN: ClassVar[dict[tuple[str, str], Any]] = {
         ("collections", "OrderedDict"): OrderedDict,
         ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
         ("torch", "FloatStorage"): "<f4",

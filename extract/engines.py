@@ -63,9 +63,7 @@ class Engine(Protocol):
         ...
 
 
-def load(
-    backbone: Backbone, weights: Weights, batch_size: int, calibration: NDArray[np.float32]
-) -> Engine:
+def load(backbone: Backbone, weights: Weights, batch_size: int, calibration: NDArray[np.float32]) -> Engine:
     """Build `backbone`, give it `weights` and return it ready to run.
 
     Parameters

@@ -65,7 +65,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where an extraction stands: samples looked at of how many, frames computed, failures, seconds by stage."""
+    """Where an extraction stands: samples looked at of how many, frames computed, failures, the clock."""
 
     done: int
     total: int
@@ -95,15 +95,25 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            **{name: getattr(self, name) for name in _PLAIN},
             "cache": str(self.cache),
+            **{name: getattr(self, name) for name in _PLAIN},
             "failures": [vars(failure) for failure in self.failures],
         }
 
 
 _PLAIN = (
-    "cache fingerprint samples images computed reused failed dimensions engine seconds images_per_second stages"
-).split()
+    "fingerprint",
+    "samples",
+    "images",
+    "computed",
+    "reused",
+    "failed",
+    "dimensions",
+    "engine",
+    "seconds",
+    "images_per_second",
+    "stages",
+)
 
 
 def extract(
@@ -206,16 +216,16 @@ class _Job:
             self.known.update(facts_of(old))
             self.then.append((str(self.path), old.canaries()))
         staging.begin(self.recipe)
-        frames: dict[bytes, int] = {}
+        staged: set[bytes] = set()
         for block in staging.blocks():
             self.staged = True
             self.held.update(block.keys())
             if not self.then:
                 self.then.append((str(staging.folder), block.canaries))
-            for content, facts in block.facts.items():
-                frames[bytes.fromhex(content)] = frames.get(bytes.fromhex(content), 0)
-                self.known.setdefault(bytes.fromhex(content), Facts(**facts))
-        for content in frames:  # a file whose frames are not all there yet is decoded again
+            for digits, facts in block.facts.items():
+                staged.add(bytes.fromhex(digits))
+                self.known.setdefault(bytes.fromhex(digits), Facts(**facts))
+        for content in staged:  # a file whose frames are not all there yet is decoded again
             if any((content, frame, 0) not in self.held for frame in range(self.known[content].frames)):
                 del self.known[content]
         self._check_space(old)
@@ -230,9 +240,7 @@ class _Job:
                 f"{need / 1e6:.0f} MB. Make room, or write to another disk."
             )
 
-    def compute(
-        self, staging: Staging, stopped: threading.Event, progress: Callable[[Progress], None]
-    ) -> None:
+    def compute(self, staging: Staging, stopped: threading.Event, progress: Callable[[Progress], None]) -> None:
         """Look at every sample; compute what is not known."""
         workers = self.settings.threads()
         ahead = 2 * self.settings.batch_size + workers
@@ -275,9 +283,7 @@ class _Job:
             for where, then in self.then:
                 distance = canaries.check(now, then, where, self.settings.accept_drift)
                 self.drift = max(self.drift, distance)
-            self.assembly = pipeline.Assembly(
-                self.engine, now, staging, self.settings.batch_size, self.clock
-            )
+            self.assembly = pipeline.Assembly(self.engine, now, staging, self.settings.batch_size, self.clock)
         return self.assembly
 
     def merge(self, old: Cache | None, staging: Staging, started: float) -> Summary:
@@ -289,9 +295,7 @@ class _Job:
             self._refuse_nothing(failures)
         changed = old is None or not old.samples.equals(samples) or old.failures != failures
         if computed or self.staged or changed:
-            contents = Contents(
-                self.recipe, (engines.LAYER,), SELECTION, samples, failures, self._provenance()
-            )
+            contents = Contents(self.recipe, (engines.LAYER,), SELECTION, samples, failures, self._provenance())
             commit(self.path, old, staging.blocks(), contents)
             staging.clear()
         return self._summary(failures, computed, started)

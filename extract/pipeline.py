@@ -212,8 +212,8 @@ class Assembly:
 
     def _only_finite(self, rows: list[_Row], output: Output) -> tuple[list[_Row], Output]:
         finite = np.ones(len(rows), dtype=bool)
-        for vectors in output.vectors.values():
-            finite &= np.isfinite(vectors).all(axis=1)
+        for values in output.vectors.values():
+            finite &= np.isfinite(values).all(axis=1)
         if finite.all():
             return rows, output
         self.not_finite.update(row.content for row, good in zip(rows, finite, strict=True) if not good)

@@ -1,7 +1,7 @@
 """PNG, JPEG, BMP, WebP and TIFF: from a file's bytes to its frames, in the depth that the file has.
 
-Which library reads a file depends on the file alone, never on what is installed: Pillow where it keeps every bit,
-pypng for 16-bit PNG in colour (Pillow would cut it to 8 bits), tifffile for TIFF deeper than 8 bits.
+Which library reads a file depends on the file alone, never on what is installed: Pillow where it keeps every
+bit, pypng for 16-bit PNG in colour (Pillow would cut it to 8 bits), tifffile for TIFF deeper than 8 bits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .. import errors
 
@@ -68,7 +68,7 @@ def decode(content: bytes) -> tuple[Facts, list[Pixels]]:
         return _decode_with_pillow(content)
     except errors.ImageError:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise errors.ImageError("decode", "not an image of a known format") from None
     except MemoryError:
         raise errors.ImageError("decode", "not enough memory") from None
@@ -157,7 +157,8 @@ def _tiff_page(content: bytes, index: int, page: Any) -> Pixels:
     if int(shape.compression) not in _PLAIN_TIFF_COMPRESSIONS:
         if shape.samplesperpixel > 1:
             raise errors.ImageError(
-                "decode", f"TIFF in colour, {shape.bitspersample} bits, with {shape.compression.name} compression"
+                "decode",
+                f"TIFF in colour, {shape.bitspersample} bits, with {shape.compression.name} compression",
             )
         return _tiff_page_by_pillow(content, index)
     pixels: Pixels = page.asarray()

@@ -47,4 +47,5 @@ def thumbnail(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return an image (h, w, 3), values 0–255, as 16×16 grey in one row of 256 bytes."""
     grey = np.ascontiguousarray(pixels.mean(axis=-1))
     small = Image.fromarray(grey).resize((16, 16), Image.Resampling.BOX)
-    return np.rint(np.asarray(small)).clip(0, 255).astype(np.uint8).ravel()
+    rounded: NDArray[np.uint8] = np.rint(np.asarray(small)).clip(0, 255).astype(np.uint8).ravel()
+    return rounded

@@ -222,13 +222,13 @@ def _sample_of(row: dict[str, str], root: Path, where: str) -> Sample:
 
 def _inside(root: Path, path: str, where: str) -> Path:
     """Return the file that `path` names, which must lie below `root`."""
-    base = os.path.abspath(root)
-    file = os.path.normpath(os.path.join(base, path))
-    if os.path.commonpath([base, file]) != base:
+    base = Path(os.path.normpath(root.absolute()))
+    file = Path(os.path.normpath(base / path))
+    if not file.is_relative_to(base):
         raise errors.SourceError(
             f"{where}: {path} lies outside {base}. Say with --root what the paths are relative to."
         )
-    return Path(file)
+    return file
 
 
 def _check_text(sample: Sample, data: Path) -> None:

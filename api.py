@@ -1,0 +1,348 @@
+"""What the names of `icehouse` do: each composes the packages below for one job of the user's.
+
+The command line calls these functions and nothing below them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import errors
+from .cache.store import Cache
+
+if TYPE_CHECKING:
+    from .extract.estimate import Estimate
+    from .extract.extraction import Progress, Summary
+
+StrPath = str | Path
+
+DEFAULT_HEADS = ("mlp", "svm", "xgboost")
+
+
+class ImagesFailed(UserWarning):
+    """Some images did not become vectors; `cache.failures` lists them."""
+
+
+def open_cache(path: StrPath) -> Cache:
+    """Open a cache of transfer values for reading; TensorFlow is not needed.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Cache
+        With `.X` (n, d), `.y`, `.groups` and `.samples`.
+
+    Raises
+    ------
+    CacheNotFound, CacheDamaged
+    """
+    return Cache(path)
+
+
+def extract_features(
+    data: StrPath,
+    cache: StrPath,
+    *,
+    backbone: str = "inceptionv3",
+    weights: str = "imagenet",
+    batch_size: int = 32,
+    workers: int | None = None,
+    root: StrPath | None = None,
+    limit: int | None = None,
+) -> Cache:
+    """Compute the transfer values of images and keep them in a cache.
+
+    What the cache holds already is not computed again.
+
+    Parameters
+    ----------
+    data : str or Path
+        A folder with one sub-folder per class, or a CSV manifest with a column `path`.
+    cache : str or Path
+        The cache to make or to bring up to date.
+    backbone : str
+        One of those that `icehouse backbones` lists.
+    weights : str
+        `imagenet`, the path of a weights file, or `random:SEED`.
+    batch_size : int
+    workers : int, optional
+        Threads that decode; one per processor unless told.
+    root : str or Path, optional
+        What a manifest's paths are relative to.
+    limit : int, optional
+        Take the first so many samples of each class only.
+
+    Returns
+    -------
+    Cache
+        Opened. An `ImagesFailed` warning says if some images could not be read.
+
+    Raises
+    ------
+    IcehouseError
+        With one clear sentence; see `icehouse.errors` for the tree.
+    """
+    summary = extract(
+        data,
+        cache,
+        backbone=backbone,
+        weights=weights,
+        batch_size=batch_size,
+        workers=workers,
+        root=root,
+        limit=limit,
+    )
+    if summary.failed:
+        warnings.warn(
+            f"{summary.failed} of {summary.images} images failed; see the failures of {cache}.",
+            ImagesFailed,
+            stacklevel=2,
+        )
+    return Cache(cache)
+
+
+def extract(
+    data: StrPath,
+    cache: StrPath,
+    *,
+    root: StrPath | None = None,
+    limit: int | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
+    **settings: Any,
+) -> Summary:
+    """Do what `extract_features` does and return its summary; `progress` and `note` tell of it on the way."""
+    from .extract import extraction, sources
+
+    chosen = extraction.Settings(**settings)
+    source = _read_source(sources, data, root, limit, note)
+    return extraction.extract(source, Path(cache), chosen, progress)
+
+
+def estimate(
+    data: StrPath,
+    cache: StrPath,
+    *,
+    root: StrPath | None = None,
+    limit: int | None = None,
+    note: Callable[[str], None] = lambda _: None,
+    **settings: Any,
+) -> Estimate:
+    """Return what `extract` would compute, about how long it would take and how much disk; write nothing."""
+    from .extract import estimate as estimates
+    from .extract import extraction, sources
+
+    chosen = extraction.Settings(**settings)
+    source = _read_source(sources, data, root, limit, note)
+    return estimates.estimate(source, Path(cache), chosen)
+
+
+def _read_source(
+    sources: Any, data: StrPath, root: StrPath | None, limit: int | None, note: Callable[[str], None]
+) -> Any:
+    if limit is not None and limit < 1:
+        raise errors.UsageError(f"limit must be 1 or more, not {limit}.")
+    source = sources.read_source(Path(data), root=Path(root) if root is not None else None, limit=limit)
+    for suffix, paths in source.unknown.items():
+        note(f"{len(paths)} files of unknown type {suffix} passed over, such as {paths[0]}")
+    return source
+
+
+class Run:
+    """The results of all rounds of all heads.
+
+    Parameters
+    ----------
+    document : dict
+        What `icehouse classify --json` prints.
+
+    Attributes
+    ----------
+    document : dict
+    path : Path or None
+        The run folder, if one was written.
+    """
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+        self.path = Path(document["run"]) if document["run"] is not None else None
+
+    def __repr__(self) -> str:
+        heads = ", ".join(self.document["heads"])
+        return f"<icehouse run of {heads}, {self.document['rounds']} rounds>"
+
+    def table(self, head: str | None = None) -> str:
+        """Return the summary of all heads, or the rounds of one, as text."""
+        from .report import tables
+
+        if head is None:
+            return f"{tables.summary_table(self.document)}\n{tables.DISCLAIMER}"
+        if head not in self.document["heads"]:
+            raise errors.UsageError(f"No head {head!r} in this run: {', '.join(self.document['heads'])}.")
+        return f"{tables.rounds_table(self.document, head)}\n{tables.DISCLAIMER}"
+
+
+def run_rounds(
+    cache: Cache | StrPath,
+    heads: Sequence[str] = DEFAULT_HEADS,
+    rounds: int = 10,
+    *,
+    test_size: float = 0.3,
+    seed: int = 0,
+    positive: str | None = None,
+    jobs: int | None = None,
+    partial: bool = False,
+    out: StrPath | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    note: Callable[[str], None] = lambda _: None,
+) -> Run:
+    """Train and judge heads on a cache's vectors, on the same random splits; TensorFlow is not needed.
+
+    Parameters
+    ----------
+    cache : Cache, str or Path
+    heads : sequence of str
+        Names, with parameters where wanted: `["mlp", "svm:C=10"]`.
+    rounds : int
+        Splits, stratified by class and grouped by patient where patients are known.
+    test_size : float
+        Share of the rows that is tested.
+    seed : int
+        The same seed gives the same numbers.
+    positive : str, optional
+        The positive class of two, where the names do not tell.
+    jobs : int, optional
+        Rounds that run at once; one per processor unless told.
+    partial : bool
+        Go on although samples of the cache are pending.
+    out : str or Path, optional
+        A run folder to write; an interrupted run goes on there.
+    overwrite : bool
+        Replace another run at `out`.
+    progress, note : callable
+        Told of rounds done, and of what was left out.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    IcehouseError
+        With one clear sentence; see `icehouse.errors` for the tree.
+    """
+    from .classify import heads as kinds
+    from .classify import problem as problems
+    from .classify import rounds as judging
+
+    specs = kinds.parse_all(list(heads))
+    protocol = judging.Protocol(rounds=rounds, test_size=test_size, seed=seed, jobs=jobs)
+    protocol.check()
+    opened = cache if isinstance(cache, Cache) else Cache(cache)
+    try:
+        problem = problems.from_cache(opened, positive=positive, partial=partial)
+        fingerprint = opened.fingerprint
+    finally:
+        if opened is not cache:
+            opened.close()
+    for reason, count in problem.left_out.items():
+        note(f"{count} samples left out: {reason}")
+    document = judging.run(
+        problem,
+        specs,
+        protocol,
+        fingerprint,
+        out=Path(out) if out is not None else None,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    return Run(document)
+
+
+def cache_info(path: StrPath) -> dict[str, Any]:
+    """Return what a cache is and holds, as a JSON-ready document."""
+    from .cache.info import describe
+
+    with Cache(path) as cache:
+        return describe(cache)
+
+
+def list_backbones() -> list[dict[str, Any]]:
+    """Return each backbone's name, input size, vector length d, parameters and where its ImageNet weights are.
+
+    `weights` is the file's path, or None if this machine has none; `wanted` is the file's name.
+    """
+    from .extract import backbones, weights
+
+    return [
+        {
+            "name": backbone.name,
+            "size": backbone.size,
+            "dimensions": backbone.dimensions,
+            "parameters": backbone.parameters,
+            "weights": str(found) if (found := weights.imagenet_present(backbone)) else None,
+            "wanted": Path(backbone.weights_file).name,
+        }
+        for backbone in backbones.BACKBONES.values()
+    ]
+
+
+def list_heads() -> list[dict[str, Any]]:
+    """Return each head's name, description and parameters with their defaults."""
+    from .classify import heads
+
+    return [
+        {"name": head.name, "description": head.description, "parameters": heads.defaults(head)}
+        for head in heads.HEADS.values()
+    ]
+
+
+def demo(
+    folder: StrPath,
+    *,
+    extracting: Callable[[Progress], None] = lambda _: None,
+    judging: Callable[[int, int], None] = lambda done, total: None,
+    note: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Make synthetic chest X-rays and go the whole way with them: extract, then ten rounds of three heads.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made anew; it gets the images of two scanners, a cache for each, and the run.
+    extracting, judging, note : callable
+        Told of the progress of each part.
+
+    Returns
+    -------
+    dict
+        `run` (a `Run`), and the paths of `images`, `external_images`, `features` and `external_features`.
+
+    Raises
+    ------
+    OutputExists
+        If the folder exists and is not empty.
+    """
+    from .extract import phantoms
+
+    target = Path(folder)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise errors.OutputExists(f"{target} exists already. Give another folder: icehouse demo DIR")
+    note("Drawing 256 synthetic chest X-rays, half of them with a lesion, and 51 of another scanner")
+    home = phantoms.write_data_set(target / "images", phantoms.HOME, 128, 128, seed=1)
+    away = phantoms.write_data_set(target / "external", phantoms.ELSEWHERE, 25, 26, seed=2)
+    paths = {"images": home, "external_images": away}
+    for name, manifest in (("features", home), ("external_features", away)):
+        paths[name] = target / f"{name}.h5"
+        note(f"icehouse extract {manifest} -o {paths[name]} --backbone efficientnetlite0")
+        extract(manifest, paths[name], backbone="efficientnetlite0", progress=extracting)
+    note(f"icehouse classify {paths['features']} -o {target / 'run'}")
+    run = run_rounds(paths["features"], out=target / "run", progress=judging)
+    return {"run": run, **paths}

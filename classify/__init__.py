@@ -1,0 +1,1 @@
+"""Vectors in, results out: heads, splits, rounds, metrics, run folders. TensorFlow is never imported here."""

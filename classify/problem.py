@@ -1,0 +1,179 @@
+"""What is to be learned: the labelled rows of a cache, their classes, the positive class, the groups."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from .. import errors
+from ..cache.samples import FAILED, PENDING
+from ..cache.store import Cache
+
+_NEGATIVE = re.compile(
+    r"(normal|negative|neg|healthy|controls?|no[ _-]?findings?|none|absent|(non|no|not)[ _-]?[a-z0-9].*)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A classification problem; every array has one element (or row) per frame.
+
+    Parameters
+    ----------
+    X : ndarray of float, shape (n, d)
+        Transfer values.
+    y : ndarray of int, shape (n,)
+        Index into `classes`.
+    classes : tuple of str
+        In alphabetical order; their order decides nothing.
+    positive : int or None
+        Index of the positive class; None unless there are two classes.
+    groups : ndarray of int, shape (n,)
+        Rows of one group must never be on both sides of a split: they share a patient or an image's content.
+    grouped : bool
+        Whether patients are known.
+    content : ndarray of uint8, shape (n, 32)
+    patient, path : ndarray of str, shape (n,)
+    left_out : dict of str to int
+        How many samples were left out, by the reason.
+    """
+
+    X: NDArray[np.floating[Any]]
+    y: NDArray[np.int64]
+    classes: tuple[str, ...]
+    positive: int | None
+    groups: NDArray[np.int64]
+    grouped: bool
+    content: NDArray[np.uint8]
+    patient: NDArray[np.str_]
+    path: NDArray[np.str_]
+    left_out: dict[str, int]
+
+    @property
+    def positive_class(self) -> str | None:
+        return None if self.positive is None else self.classes[self.positive]
+
+
+def from_cache(cache: Cache, *, positive: str | None = None, partial: bool = False) -> Problem:
+    """Return the problem that a cache's labels pose.
+
+    Parameters
+    ----------
+    cache : Cache
+    positive : str, optional
+        The positive class of two; found by its name unless given.
+    partial : bool
+        Go on although samples are pending.
+
+    Raises
+    ------
+    CacheIncomplete
+        If samples are pending and `partial` is not set.
+    ClassesError
+        If there are fewer than two classes, or the positive one cannot be told.
+    """
+    samples = cache.samples
+    pending = int(np.sum(samples.state == PENDING))
+    if pending and not partial:
+        raise errors.CacheIncomplete(
+            f"{cache.path} is not complete: {pending} of {len(samples)} samples are pending. Finish the "
+            "extraction by repeating its command, or go on without them with --partial."
+        )
+    labelled = np.flatnonzero(cache.y != "")
+    if not len(labelled):
+        raise errors.ClassesError(
+            f"{cache.path} holds no labels. Extract from a folder of class folders or a manifest with a "
+            "column 'label'; vectors already computed are reused."
+        )
+    rows = cache.sample_of_row[labelled]
+    names, y = np.unique(samples.label[rows], return_inverse=True)
+    classes = tuple(map(str, names))
+    if len(classes) < 2:
+        raise errors.ClassesError(
+            f"{cache.path} holds one class only, {classes[0]!r}; a classifier needs two or more."
+        )
+    X = cache.X
+    patient = samples.patient[rows]
+    content = samples.content[rows]
+    grouped = bool(np.any(patient != ""))
+    if grouped and (blank := int(np.sum(patient == ""))):
+        warnings.warn(
+            f"{blank} rows have no patient's name; each of them counts as a patient of its own.", stacklevel=2
+        )
+    left_out = {
+        "pending": pending,
+        "failed": int(np.sum(samples.state == FAILED)),
+        "without a label": len(set(cache.sample_of_row)) - len(set(rows)),
+    }
+    return Problem(
+        X=X if len(labelled) == len(X) else X[labelled],
+        y=y.astype(np.int64),
+        classes=classes,
+        positive=positive_class(classes, positive),
+        groups=_groups(patient, content),
+        grouped=grouped,
+        content=content,
+        patient=patient,
+        path=samples.path[rows],
+        left_out={reason: count for reason, count in left_out.items() if count},
+    )
+
+
+def positive_class(classes: tuple[str, ...], given: str | None) -> int | None:
+    """Return the index of the positive class of two, or None if there are more.
+
+    Unless given, it is the class that is not called normal, negative, healthy, control, no finding or
+    non-something; the alphabet decides nothing.
+
+    Raises
+    ------
+    UsageError
+        If the class given is none of `classes`, or there are more than two.
+    ClassesError
+        If the names do not tell.
+    """
+    if given is not None:
+        if given not in classes:
+            raise errors.UsageError(f"--positive {given}: no such class; there are {', '.join(classes)}.")
+        if len(classes) > 2:
+            raise errors.UsageError(f"--positive needs two classes; there are {len(classes)}.")
+        return classes.index(given)
+    if len(classes) > 2:
+        return None
+    positives = [index for index, name in enumerate(classes) if not _NEGATIVE.fullmatch(name.strip())]
+    if len(positives) != 1:
+        raise errors.ClassesError(
+            f"Which of {classes[0]!r} and {classes[1]!r} is the positive class cannot be told from the names: "
+            f"say it with --positive, such as --positive {classes[0]}"
+        )
+    return positives[0]
+
+
+def _groups(patient: NDArray[np.str_], content: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Number the sets of rows that are tied by a common patient or by the same image."""
+    count = len(patient)
+    keys = [_numbers(np.array([row.tobytes() for row in content], dtype=object))]
+    named = patient != ""
+    by_patient = np.arange(count) + count
+    by_patient[named] = _numbers(patient[named])
+    keys.append(by_patient)
+    nodes = np.concatenate([keys[0], keys[1] + count])
+    rows = np.concatenate([np.arange(count), np.arange(count)])
+    size = count + int(nodes.max()) + 1
+    graph = coo_array((np.ones(2 * count, dtype=np.int8), (rows, nodes + count)), shape=(size, size))
+    _, component = connected_components(graph, directed=False)
+    return _numbers(component[:count])
+
+
+def _numbers(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Number equal values alike, from 0 on in the order in which they first occur."""
+    seen: dict[Any, int] = {}
+    return np.array([seen.setdefault(value, len(seen)) for value in values.tolist()], dtype=np.int64)

@@ -1,0 +1,188 @@
+"""The run folder: what was asked, the splits, one record per finished round, and the results.
+
+    run.json            everything needed to repeat the run, and whether it is finished
+    splits.npz          which rows are tested in each round, and which image, patient and label each row is
+    rounds/H-NAME-R.npz one record of head number H in round R: metrics, scores of the tested rows, history
+    results.json        what `icehouse classify --json` prints
+
+Every file is written whole or not at all, so that an interrupted run goes on at its missing rounds.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import errors
+from ..cache import atomic
+from .metrics import Judgement
+from .problem import Problem
+
+FORMAT = "icehouse-run"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """One head in one round.
+
+    Parameters
+    ----------
+    head : str
+        As typed.
+    number : int
+        The round, from 0 on.
+    judgement : Judgement
+    rows : ndarray of int, shape (n_test,)
+        The tested rows.
+    scores : ndarray of float, shape (n_test, n_classes)
+        Probabilities, or decision values where the head has none.
+    history : dict of str to list of float, or None
+        Loss and accuracy on the training part for each epoch.
+    seconds : float
+    """
+
+    head: str
+    number: int
+    judgement: Judgement
+    rows: NDArray[np.int64]
+    scores: NDArray[np.floating[Any]]
+    history: dict[str, list[float]] | None
+    seconds: float
+
+
+class RunFolder:
+    """A run on disk.
+
+    Parameters
+    ----------
+    path : Path
+    plan : dict
+        Everything that decides the numbers.
+    overwrite : bool
+        Replace a run of another plan, or a finished one.
+
+    Raises
+    ------
+    OutputExists
+        If `path` holds something else than an unfinished run of the same plan.
+    """
+
+    def __init__(self, path: Path, plan: dict[str, Any], *, overwrite: bool = False) -> None:
+        self.path = path
+        self.plan = plan
+        try:
+            self._claim(overwrite)
+        except PermissionError:
+            raise errors.RunError(f"No permission to write in {path.parent}.") from None
+        except FileNotFoundError:
+            raise errors.RunError(f"There is no folder {path.parent}.") from None
+
+    def _claim(self, overwrite: bool) -> None:
+        note = self._note()
+        if note is None and self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise errors.OutputExists(f"{self.path} exists and is not a run. Choose another name.")
+        if note is not None and (note["finished"] or note["plan"] != self.plan):
+            if not overwrite:
+                state = "a finished run" if note["finished"] else "an unfinished run with other settings"
+                raise errors.OutputExists(
+                    f"{self.path} holds {state}. Choose another name, or replace it with --overwrite."
+                )
+            self._empty()
+        self.path.mkdir(exist_ok=True)
+        (self.path / "rounds").mkdir(exist_ok=True)
+        self._write_note(finished=False)
+
+    def records(self) -> list[Record]:
+        """Return the rounds that are finished; a damaged record counts as missing."""
+        found = []
+        for path in sorted((self.path / "rounds").glob("*.npz")):
+            try:
+                found.append(_read_record(path))
+            except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+                path.unlink()
+        return found
+
+    def save_splits(self, problem: Problem, tested: NDArray[np.bool_]) -> None:
+        """Write which rows are tested in each round, and what each row is."""
+        self._write_npz(
+            "splits.npz",
+            tested=tested,
+            content=problem.content,
+            path=problem.path,
+            patient=problem.patient,
+            label=np.array(problem.classes)[problem.y],
+        )
+
+    def save(self, head_number: int, record: Record) -> None:
+        """Write one finished round."""
+        about = {
+            "head": record.head,
+            "number": record.number,
+            "judgement": asdict(record.judgement),
+            "history": record.history,
+            "seconds": record.seconds,
+        }
+        slug = re.sub(r"[^\w.=-]+", "_", record.head)[:60]
+        self._write_npz(
+            f"rounds/{head_number}-{slug}-{record.number + 1:03d}.npz",
+            about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
+            rows=record.rows,
+            scores=record.scores,
+        )
+
+    def finish(self, document: dict[str, Any]) -> None:
+        """Write the results, and that the run is finished."""
+        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+        atomic.write_bytes(self.path / "results.json", text.encode())
+        self._write_note(finished=True)
+
+    def _note(self) -> dict[str, Any] | None:
+        path = self.path / "run.json"
+        if not path.is_file():
+            return None
+        try:
+            note = json.loads(path.read_text(encoding="utf-8"))
+            if note["format"] == FORMAT and isinstance(note["finished"], bool) and "plan" in note:
+                return dict(note)
+        except (ValueError, KeyError, TypeError):
+            pass
+        return None
+
+    def _write_note(self, *, finished: bool) -> None:
+        note = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "plan": self.plan,
+            "finished": finished,
+        }
+        text = json.dumps(note, indent=1, ensure_ascii=False)
+        atomic.write_bytes(self.path / "run.json", text.encode())
+
+    def _empty(self) -> None:
+        for path in [
+            *(self.path / "rounds").glob("*.npz"),
+            self.path / "splits.npz",
+            self.path / "results.json",
+        ]:
+            path.unlink(missing_ok=True)
+
+    def _write_npz(self, name: str, **arrays: NDArray[Any]) -> None:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        atomic.write_bytes(self.path / name, buffer.getvalue())
+
+
+def _read_record(path: Path) -> Record:
+    with np.load(path, allow_pickle=False) as file:
+        about = json.loads(file["about"].tobytes())
+        about["judgement"] = Judgement(**about["judgement"])
+        return Record(rows=file["rows"], scores=file["scores"], **about)

@@ -1,0 +1,240 @@
+"""The command line: each command reads its options, calls one function of `api` and shows what came of it.
+
+Results go to stdout, progress and messages to stderr. Everything but click is imported inside the commands, so
+that `icehouse --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import click
+
+from . import __version__, errors
+
+FAILED_IMAGES = 3
+INTERRUPTED = 130
+
+
+class _Group(click.Group):
+    """A group that turns mistakes into one sentence and an exit code; `--debug` shows the traceback instead."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except errors.IcehouseError as error:
+            if ctx.meta.get("icehouse.debug"):
+                raise
+            return _fail(ctx, str(error), error.exit_code)
+        except KeyboardInterrupt:
+            return _fail(ctx, "Interrupted. Every file that was written is whole.", INTERRUPTED)
+        except OSError as error:
+            if ctx.meta.get("icehouse.debug") or isinstance(error, BrokenPipeError):
+                raise
+            where = f" ({error.filename})" if error.filename else ""
+            return _fail(ctx, f"{error.strerror or error}{where}.", 1)
+
+
+def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
+    click.echo(f"Error: {message}", err=True)
+    ctx.exit(exit_code)
+
+
+def _debug(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta["icehouse.debug"] = True  # shared by a command and its groups
+
+
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, callback=_debug, help="Show the traceback of an error."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+quiet_option = click.option("--quiet", is_flag=True, help="No progress and no messages.")
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="icehouse", message="%(prog)s %(version)s")
+@debug_option
+def main() -> None:
+    """Transfer values of frozen CNNs: computed once, kept in HDF5, classified again and again.
+
+    Research software, not a medical device.
+    """
+
+
+@main.command()
+@click.argument("data", type=click.Path())
+@click.option(
+    "-o", "--output", "cache", type=click.Path(), required=True, help="The cache to make or bring up to date."
+)
+@click.option("--backbone", default="inceptionv3", show_default=True, help="See: icehouse backbones.")
+@click.option(
+    "--weights", default="imagenet", show_default=True, help="imagenet, a weights file, or random:SEED."
+)
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Changes no vector.")
+@click.option("--workers", type=click.IntRange(1), help="Threads that decode; one per processor unless told.")
+@click.option("--root", type=click.Path(), help="What a manifest's paths are relative to, if not its folder.")
+@click.option("--limit", type=click.IntRange(1), help="Take the first N samples of each class only.")
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would be computed, how long and how large; write nothing."
+)
+@click.option("--accept-drift", is_flag=True, help="Add vectors although the network's results have drifted.")
+@json_option
+@quiet_option
+@debug_option
+@click.pass_context
+def extract(
+    ctx: click.Context, /, data: str, cache: str, dry_run: bool, as_json: bool, quiet: bool, **options: Any
+) -> None:
+    """Compute the transfer values of the images in DATA and keep them in a cache.
+
+    DATA is a folder with one sub-folder per class (or train, val and test folders of such), or a CSV
+    manifest with a column 'path' and optionally 'label', 'patient', 'split' and others. What the cache holds
+    already is not computed again. Ends with exit code 3 if some images failed.
+    """
+    from . import api
+    from .report import progress, tables
+
+    note = _note(quiet)
+    if dry_run:
+        estimate = api.estimate(data, cache, note=note, **options)
+        _show(estimate.as_dict(), as_json, tables.estimate_text)
+        return
+    with progress.bar("Extracting", shown=not quiet) as update:
+        summary = api.extract(
+            data,
+            cache,
+            note=note,
+            progress=lambda now: update(now.done, now.total, progress.extraction_words(now)),
+            **options,
+        )
+    if summary.not_8_bit:
+        note(
+            f"{summary.not_8_bit} images are deeper than 8 bits: scaled between their percentiles 0.5 and 99.5"
+        )
+    _show(summary.as_dict(), as_json, tables.extraction_text)
+    if summary.failed:
+        ctx.exit(FAILED_IMAGES)
+
+
+@main.command()
+@click.argument("cache", type=click.Path())
+@click.option("-o", "--output", "out", type=click.Path(), required=True, help="The run folder to write.")
+@click.option(
+    "--head",
+    "heads",
+    multiple=True,
+    help="A head, such as svm or svm:C=10; may be repeated. See: icehouse heads.  [default: mlp, svm, xgboost]",
+)
+@click.option("--rounds", type=click.IntRange(1), default=10, show_default=True, help="Random splits.")
+@click.option(
+    "--test-size",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.3,
+    show_default=True,
+    help="Share of the images that is tested.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed gives the same numbers."
+)
+@click.option("--positive", help="The positive class of two, where the names do not tell.")
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Rounds at once; one per processor unless told. Changes no number."
+)
+@click.option("--partial", is_flag=True, help="Go on although samples of the cache are pending.")
+@click.option("--overwrite", is_flag=True, help="Replace another run in the same folder.")
+@json_option
+@quiet_option
+@debug_option
+def classify(cache: str, heads: tuple[str, ...], as_json: bool, quiet: bool, **options: Any) -> None:
+    """Train and judge heads on a cache's vectors, all on the same random splits.
+
+    Splits are stratified by class, and grouped by patient where patients are known. TensorFlow is not needed.
+    """
+    from . import api
+    from .report import progress, tables
+
+    with progress.bar("Judging", shown=not quiet) as update:
+        run = api.run_rounds(
+            cache,
+            heads or api.DEFAULT_HEADS,
+            progress=lambda done, total: update(done, total, "rounds"),
+            note=_note(quiet),
+            **options,
+        )
+    _show(run.document, as_json, tables.run_tables)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(), default="icehouse-demo")
+@quiet_option
+@debug_option
+def demo(folder: str, quiet: bool) -> None:
+    """Go the whole way on synthetic chest X-rays, in FOLDER (icehouse-demo unless told)."""
+    from . import api
+    from .report import progress, tables
+
+    with (
+        progress.bar("Extracting", shown=not quiet) as extracting,
+        progress.bar("Judging", shown=not quiet) as judging,
+    ):
+        made = api.demo(
+            folder,
+            extracting=lambda now: extracting(now.done, now.total, progress.extraction_words(now)),
+            judging=lambda done, total: judging(done, total, "rounds"),
+            note=_note(quiet),
+        )
+    click.echo(tables.run_tables(made["run"].document))
+    click.echo(tables.demo_text(made))
+
+
+@main.group(cls=_Group)
+@debug_option
+def cache() -> None:
+    """Look at caches."""
+
+
+@cache.command()
+@click.argument("file", type=click.Path())
+@json_option
+@debug_option
+def info(file: str, as_json: bool) -> None:
+    """Show what a cache is, what it was made with and what it holds."""
+    from . import api
+    from .report import tables
+
+    _show(api.cache_info(file), as_json, tables.info_text)
+
+
+@main.command()
+@json_option
+@debug_option
+def backbones(as_json: bool) -> None:
+    """List the backbones, and whether their ImageNet weights are on this machine."""
+    from . import api
+    from .report import tables
+
+    _show(api.list_backbones(), as_json, tables.backbones_text)
+
+
+@main.command()
+@json_option
+@debug_option
+def heads(as_json: bool) -> None:
+    """List the heads and their parameters."""
+    from . import api
+    from .report import tables
+
+    _show(api.list_heads(), as_json, tables.heads_text)
+
+
+def _show(document: Any, as_json: bool, as_text: Callable[[Any], str]) -> None:
+    """Print a result, as JSON if asked for."""
+    click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False) if as_json else as_text(document))
+
+
+def _note(quiet: bool) -> Callable[[str], None]:
+    """Return what says a message on stderr."""
+    return (lambda text: None) if quiet else (lambda text: click.echo(text, err=True))

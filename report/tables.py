@@ -1,0 +1,246 @@
+"""Results as text: the tables that the terminal shows and `Run.table()` returns."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+DISCLAIMER = "Research software, not a medical device: never base a diagnosis or treatment on it."
+
+HEADINGS = {
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "precision": "precision",
+    "npv": "NPV",
+    "f1": "F1",
+    "roc_auc": "ROC-AUC",
+}
+"""The metrics in the order of the columns, and what each column is headed."""
+
+
+def text_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str] | None]) -> str:
+    """Return a table as plain text; a row that is None draws a line."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for number, heading in enumerate(headings):
+        table.add_column(escape(heading), justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        if row is None:
+            table.add_section()
+        else:
+            table.add_row(*(escape(cell) for cell in row))
+    out = io.StringIO()
+    Console(file=out, width=1000, color_system=None, force_terminal=False).print(table)
+    lines = [title, *(line.rstrip() for line in out.getvalue().splitlines())]
+    return "\n".join(line for line in lines if line)
+
+
+def rounds_table(document: dict[str, Any], head: str) -> str:
+    """Return one head's rounds as the TRV paper shows them: a row a round, then average, worst and better."""
+    metrics = document["heads"][head]
+    rows: list[Sequence[str] | None] = [
+        [str(number + 1), *(_number(metrics[name]["rounds"][number]) for name in HEADINGS)]
+        for number in range(document["rounds"])
+    ]
+    rows.append(None)
+    for label, key in (("average", "mean"), ("worst", "worst"), ("better", "best")):
+        rows.append([label, *(_number(metrics[name][key]) for name in HEADINGS)])
+    table = text_table(head, ["round", *HEADINGS.values()], rows)
+    return "\n".join([table, *_undefined(metrics), "", confusion_table(document, head)])
+
+
+def confusion_table(document: dict[str, Any], head: str) -> str:
+    """Return one head's confusion matrices summed over rounds, as counts and shares of each true class."""
+    matrix = document["confusion"][head]["sum"]
+    judgements = sum(map(sum, matrix))
+    rows = []
+    for name, counts in zip(document["classes"], matrix, strict=True):
+        total = sum(counts)
+        cells = [f"{count} ({count / total:.1%})" if total else str(count) for count in counts]
+        rows.append([name, *cells])
+    title = f"{head}: {judgements} judgements of {document['rows']} images over {document['rounds']} rounds"
+    return text_table(title, ["true class", *(f"as {name}" for name in document["classes"])], rows)
+
+
+def summary_table(document: dict[str, Any]) -> str:
+    """Return all heads side by side: mean ± standard deviation of each metric over the rounds."""
+    rows = [
+        [head, *(_mean_and_std(metrics[name]) for name in HEADINGS)]
+        for head, metrics in document["heads"].items()
+    ]
+    count = document["rounds"]
+    title = f"Mean ± standard deviation over {count} round{'s' if count != 1 else ''}; {_about(document)}"
+    return text_table(title, ["head", *HEADINGS.values()], rows)
+
+
+def run_tables(document: dict[str, Any]) -> str:
+    """Return everything that `icehouse classify` shows: a table a head, the summary, the disclaimer."""
+    parts = [rounds_table(document, head) for head in document["heads"]]
+    return "\n\n".join([*parts, summary_table(document), DISCLAIMER])
+
+
+def _about(document: dict[str, Any]) -> str:
+    unit = f"grouped by {document['patients']} patients" if document["grouped"] else "no patients known"
+    if document["positive"] is not None:
+        return f"{unit}, positive class: {document['positive']}"
+    return f"{unit}, {len(document['classes'])} classes (one against the rest, averaged)"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _mean_and_std(entry: dict[str, Any]) -> str:
+    if entry["mean"] is None:
+        return "–"
+    spread = "" if entry["std"] is None else f" ± {entry['std']:.3f}"
+    return f"{entry['mean']:.3f}{spread}"
+
+
+def _undefined(metrics: dict[str, Any]) -> list[str]:
+    """Say why there is a dash in the table."""
+    notes = []
+    for name, heading in HEADINGS.items():
+        entry = metrics[name]
+        if "defined" in entry:
+            count = f"{entry['defined']} of {len(entry['rounds'])} rounds"
+            notes.append(f"  {heading}: defined in {count}: {entry['reason']}")
+    return notes
+
+
+def extraction_text(summary: dict[str, Any]) -> str:
+    """Return what `icehouse extract` says at its end."""
+    layers = ", ".join(f"{layer} ({d} dimensions)" for layer, d in summary["dimensions"].items())
+    lines = [
+        f"{summary['cache']}: {summary['samples']} samples, {summary['images']} images: "
+        f"{summary['computed']} computed, {summary['reused']} reused, {summary['failed']} failed",
+        f"  {layers}, fingerprint {summary['fingerprint'][:12]}",
+    ]
+    if summary["images_per_second"]:
+        stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary["stages"].items())
+        lines.append(f"  {summary['images_per_second']:.1f} images/s by {summary['engine']} ({stages})")
+    if summary["failures"]:
+        lines.append(failures_table(summary["failures"]))
+    return "\n".join(lines)
+
+
+def failures_table(failures: list[dict[str, str]], most: int = 20) -> str:
+    """Return the images that failed, the first few by name."""
+    rows = [[failure["path"], failure["stage"], failure["reason"]] for failure in failures[:most]]
+    table = text_table("Failed images", ["path", "stage", "reason"], rows)
+    left = len(failures) - most
+    return f"{table}\n  and {left} more: icehouse cache info --json lists all" if left > 0 else table
+
+
+def estimate_text(estimate: dict[str, Any]) -> str:
+    """Return what `icehouse extract --dry-run` says."""
+    return (
+        f"{estimate['samples']} samples: {estimate['compute']} images to compute, "
+        f"{estimate['reuse']} in the cache, {estimate['unreadable']} files unreadable; about {_duration(estimate['seconds'])} and "
+        f"{_size(estimate['bytes'])}. Nothing was written."
+    )
+
+
+def info_text(info: dict[str, Any]) -> str:
+    """Return what `icehouse cache info` shows."""
+    recipe = dict(info["recipe"])
+    lines = [
+        f"{info['cache']}: {_size(info['bytes'])}, {'complete' if info['complete'] else 'NOT complete'}, "
+        f"made by {info['created_by']}",
+        f"vectors: {info['rows']} ({info['spare']} spare), "
+        + ", ".join(f"{layer}: {d} dimensions" for layer, d in info["dimensions"].items()),
+        f"samples: {_listed(info['states'])}",
+        f"labels: {_listed(info['labels']) or 'none'}",
+        f"splits: {_listed(info['splits']) or 'none'}",
+        f"patients: {info['patients'] or 'none'}",
+        f"columns: {', '.join(info['columns']) or 'none'}",
+        "recipe:",
+        *(f"  {name}: {_plain(value)}" for name, value in recipe.items()),
+        *(f"fingerprint of {layer}: {value}" for layer, value in info["fingerprints"].items()),
+        "written:",
+        *(f"  {entry['time']}  {entry['rows']} rows{_makers(entry)}" for entry in info["provenance"]),
+    ]
+    if info["failures"]:
+        lines.append(failures_table(info["failures"]))
+    return "\n".join(lines)
+
+
+def backbones_text(backbones: list[dict[str, Any]]) -> str:
+    """Return what `icehouse backbones` shows."""
+    rows = [
+        [
+            backbone["name"],
+            f"{backbone['size']}×{backbone['size']}",
+            str(backbone["dimensions"]),
+            f"{backbone['parameters'] / 1e6:.1f} M",
+            "here" if backbone["weights"] else "not here",
+        ]
+        for backbone in backbones
+    ]
+    table = text_table("", ["backbone", "input", "dimensions", "parameters", "ImageNet weights"], rows)
+    places = [f"  {b['name']}: {b['weights'] or 'wanted: ' + b['wanted']}" for b in backbones]
+    return "\n".join([table, *places])
+
+
+def heads_text(heads: list[dict[str, Any]]) -> str:
+    """Return what `icehouse heads` shows."""
+    lines = []
+    for head in heads:
+        parameters = ", ".join(f"{name}={_plain(value)}" for name, value in head["parameters"].items())
+        lines.append(f"{head['name']}: {head['description']}\n  {parameters}")
+    return "\n".join(lines)
+
+
+def demo_text(made: dict[str, Any]) -> str:
+    """Return where `icehouse demo` put everything, and what to try next."""
+    rows = [
+        ["images, with the lesions' places", str(made["images"])],
+        ["images of another scanner", str(made["external_images"])],
+        ["transfer values", str(made["features"])],
+        ["transfer values, other scanner", str(made["external_features"])],
+        ["run", str(made["run"].path)],
+    ]
+    width = max(len(what) for what, _ in rows)
+    command = f"icehouse classify {made['features']} -o another-run --head svm:C=10 --head mlp"
+    places = "\n".join(f"  {what:<{width}}  {where}" for what, where in rows)
+    return f"\nWhere everything is:\n{places}\nTry next: {command}"
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _makers(entry: dict[str, Any]) -> str:
+    makers = [
+        f"{maker['engine']} on {maker['device']} ("
+        + ", ".join(f"{name} {version}" for name, version in maker["libraries"].items())
+        + ")"
+        for maker in entry.get("computed_by", ())
+    ]
+    return f" by {'; '.join(makers)}" if makers else ""
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(item)}" for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return "-".join(map(str, value))
+    return "none" if value is None else str(value)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
