@@ -150,7 +150,8 @@ def _read_source(
         raise errors.UsageError(f"limit must be 1 or more, not {limit}.")
     source = sources.read_source(Path(data), root=Path(root) if root is not None else None, limit=limit)
     for suffix, paths in source.unknown.items():
-        note(f"{len(paths)} files of unknown type {suffix} passed over, such as {paths[0]}")
+        files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
+        note(f"{files} of unknown type {suffix} passed over, such as {paths[0]}")
     return source
 
 

@@ -204,7 +204,12 @@ def _open(path: Path) -> h5py.File:
     if path.is_dir():
         raise errors.CacheNotFound(f"{path} is a folder, not a cache file.")
     try:
-        return h5py.File(path, "r", locking=False)
+        try:
+            return h5py.File(path, "r", locking=False)
+        except OSError as error:
+            if "file locking" not in str(error):
+                raise
+            return h5py.File(path, "r")  # this process has it open with locks already, and HDF5 wants one way
     except PermissionError:
         raise errors.CacheError(f"No permission to read {path}.") from None
     except OSError as error:

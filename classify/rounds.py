@@ -157,7 +157,7 @@ def _one_round(problem: Problem, tested: NDArray[np.bool_], spec: Spec, number: 
     try:
         estimator.fit(problem.X[~tested], problem.y[~tested])
         rows = np.flatnonzero(tested)
-        predicted, scores = _answers(estimator, problem.X[rows], probabilities=spec.head.probabilities)
+        predicted, scores = _answers(estimator, problem.X, rows, probabilities=spec.head.probabilities)
     except Exception as error:  # an estimator may refuse its parameters or the data in any way
         text = " ".join(str(error).split())[:300]
         raise errors.HeadError(f"Head {spec.text} failed in round {number + 1}: {text}") from error
@@ -175,16 +175,19 @@ def _one_round(problem: Problem, tested: NDArray[np.bool_], spec: Spec, number: 
 
 
 def _answers(
-    estimator: Any, X: NDArray[np.floating[Any]], *, probabilities: bool
+    estimator: Any, X: NDArray[np.floating[Any]], rows: NDArray[np.int64], *, probabilities: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
-    """Return the predicted class of each row, and the score of each class, shape (n, n_classes)."""
+    """Return the predicted class of each tested row, and the score of each class, shape (n_test, n_classes).
+
+    A head's scaling works in place, so each question gets its own copy of the rows.
+    """
     if probabilities:
-        scores = np.asarray(estimator.predict_proba(X))
-    else:
-        scores = np.asarray(estimator.decision_function(X))
-        if scores.ndim == 1:  # two classes: one number, positive for the second
-            scores = np.column_stack([-scores, scores])
-    return scores.argmax(axis=1), scores
+        scores = np.asarray(estimator.predict_proba(X[rows]))
+        return scores.argmax(axis=1), scores
+    scores = np.asarray(estimator.decision_function(X[rows]))
+    if scores.ndim == 1:  # two classes: one number, positive for the second
+        scores = np.column_stack([-scores, scores])
+    return np.asarray(estimator.predict(X[rows])), scores
 
 
 def _document(

@@ -91,7 +91,7 @@ class RunFolder:
         if note is None and self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise errors.OutputExists(f"{self.path} exists and is not a run. Choose another name.")
         if note is not None and (note["finished"] or note["plan"] != self.plan):
-            if not overwrite:
+            if not overwrite and self._holds_results():
                 state = "a finished run" if note["finished"] else "an unfinished run with other settings"
                 raise errors.OutputExists(
                     f"{self.path} holds {state}. Choose another name, or replace it with --overwrite."
@@ -100,6 +100,9 @@ class RunFolder:
         self.path.mkdir(exist_ok=True)
         (self.path / "rounds").mkdir(exist_ok=True)
         self._write_note(finished=False)
+
+    def _holds_results(self) -> bool:
+        return any((self.path / "rounds").glob("*.npz")) or (self.path / "results.json").exists()
 
     def records(self) -> list[Record]:
         """Return the rounds that are finished; a damaged record counts as missing."""

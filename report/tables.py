@@ -144,8 +144,8 @@ def estimate_text(estimate: dict[str, Any]) -> str:
     """Return what `icehouse extract --dry-run` says."""
     return (
         f"{estimate['samples']} samples: {estimate['compute']} images to compute, "
-        f"{estimate['reuse']} in the cache, {estimate['unreadable']} files unreadable; about {_duration(estimate['seconds'])} and "
-        f"{_size(estimate['bytes'])}. Nothing was written."
+        f"{estimate['reuse']} in the cache, {estimate['unreadable']} files unreadable; "
+        f"about {_duration(estimate['seconds'])} and {_size(estimate['bytes'])}. Nothing was written."
     )
 
 

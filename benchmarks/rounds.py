@@ -1,0 +1,173 @@
+"""Ten rounds of three heads: icehouse against the loop that a user would write.
+
+    python benchmarks/rounds.py [--cache FILE] [--rounds N]
+
+The other side is Keras `fit` (64-32, 100 epochs, batch 32), `SVC()` and `XGBClassifier()` at their defaults, in
+one process, on the same splits and the same standardized vectors. Whole processes are timed: imports and
+start-up are counted on both sides. Without --cache, two synthetic sets of vectors are used: 252×2048 with two
+classes and 1124×2048 with three.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from side_by_side import machine, run, table
+
+HEADS = ("mlp", "svm", "xgboost")
+SHAPES = ((252, 2), (1124, 3))
+
+
+def synthetic(images: int, classes: int, path: Path) -> None:
+    """Write a cache of vectors that overlap about as much as real ones do."""
+    from icehouse.cache.commit import Contents, commit
+    from icehouse.cache.samples import Samples
+    from icehouse.cache.staging import Block
+
+    generator = np.random.default_rng(0)
+    labels = np.arange(images) % classes
+    centres = generator.normal(0, 0.12, (classes, 2048))
+    vectors = np.maximum(generator.normal(0.2, 0.8, (images, 2048)) + centres[labels], 0).astype(np.float32)
+    content = generator.integers(0, 256, (images, 32), dtype=np.uint8)
+    names = np.array(["normal", "covid", "pneumonia"])[labels]
+    empty, number = np.full(images, ""), np.zeros(images, dtype=np.int32)
+    samples = Samples(
+        path=np.array([f"{index}.png" for index in range(images)]),
+        label=names,
+        patient=empty,
+        split=empty,
+        content=content,
+        state=np.full(images, "done"),
+        format=empty,
+        mode=empty,
+        width=number,
+        height=number,
+        bits=number,
+    )
+    block = Block(
+        content=content,
+        frame=number,
+        view=number.astype(np.int16),
+        vectors={"avg_pool": vectors},
+        pixels=np.zeros((images, 256), dtype=np.uint8),
+        map_sum=np.zeros((1, 1, 2048)),
+        facts={},
+        canaries={},
+        maker={},
+    )
+    contents = Contents({"kind": "synthetic"}, ("avg_pool",), {}, samples, [], {"time": ""})
+    commit(path, None, [block], contents)
+
+
+def icehouse_side(cache: Path, run_folder: Path, rounds: int) -> None:
+    """Run the rounds and print accuracies and seconds."""
+    import icehouse
+
+    result = icehouse.run_rounds(cache, HEADS, rounds, out=run_folder)
+    heads = result.document["heads"]
+    numbers = {f"accuracy_{head}": heads[head]["accuracy"]["mean"] for head in HEADS}
+    print(json.dumps({**numbers, **{f"seconds_{h}": s for h, s in result.document["seconds"].items()}}))
+
+
+def user_side(cache: Path, run_folder: Path) -> None:
+    """Do the same as a user would without icehouse, and print accuracies and seconds."""
+    import os
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import h5py
+    import keras
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+    from xgboost import XGBClassifier
+
+    with h5py.File(cache) as file:
+        X, labels = file["vectors/avg_pool"][()], file["samples/label"].asstr()[()]
+    classes, y = np.unique(labels, return_inverse=True)
+    splits = np.load(run_folder / "splits.npz")["tested"]
+    right: dict[str, list[float]] = {head: [] for head in HEADS}
+    seconds = dict.fromkeys(HEADS, 0.0)
+
+    def mlp() -> Any:
+        network = keras.Sequential(
+            [
+                keras.layers.Dense(64, activation="relu"),
+                keras.layers.Dense(32, activation="relu"),
+                keras.layers.Dense(len(classes), activation="softmax"),
+            ]
+        )
+        network.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return network
+
+    for tested in splits:
+        scaler = StandardScaler().fit(X[~tested])
+        train, test = scaler.transform(X[~tested]), scaler.transform(X[tested])
+        for head in HEADS:
+            started = time.perf_counter()
+            if head == "mlp":
+                network = mlp()
+                network.fit(train, y[~tested], epochs=100, batch_size=32, verbose=0)
+                predicted = network.predict(test, verbose=0).argmax(axis=1)
+            else:
+                estimator = SVC() if head == "svm" else XGBClassifier()
+                predicted = estimator.fit(train, y[~tested]).predict(test)
+            right[head].append(float(np.mean(predicted == y[tested])))
+            seconds[head] += time.perf_counter() - started
+    numbers = {f"accuracy_{head}": float(np.mean(right[head])) for head in HEADS}
+    print(json.dumps({**numbers, **{f"seconds_{head}": seconds[head] for head in HEADS}}))
+
+
+def compare(cache: Path, title: str, rounds: int) -> None:
+    """Run both sides on one cache and print their table."""
+    with tempfile.TemporaryDirectory() as folder:
+        common = ("--cache", str(cache), "--run", str(Path(folder) / "run"), "--rounds", str(rounds))
+        ours = run(__file__, *common, "--side", "icehouse")
+        theirs = run(__file__, *common, "--side", "user")
+    rows = [
+        [
+            name,
+            *(f"{side[f'accuracy_{head}']:.3f}" for head in HEADS),
+            f"{side['process_seconds']:.1f}",
+            f"{theirs['process_seconds'] / side['process_seconds']:.1f}×",
+            f"{side['megabytes']:.0f}",
+        ]
+        for name, side in (("Keras fit, SVC(), XGBClassifier()", theirs), ("icehouse classify", ours))
+    ]
+    print(f"\n{title}, {rounds} rounds\n")
+    headings = [*(f"accuracy {head}" for head in HEADS), "whole process, s", "ratio", "peak memory, MB"]
+    print(table(["", *headings], rows))
+    by_head = ", ".join(f"{h} {theirs[f'seconds_{h}']:.1f} s" for h in HEADS)
+    print(f"\nSeconds in each head of the user's loop: {by_head}", flush=True)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=("icehouse", "user"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side == "icehouse":
+        icehouse_side(options.cache, options.run, options.rounds)
+    elif options.side == "user":
+        user_side(options.cache, options.run)
+    else:
+        print(machine())
+        if options.cache:
+            compare(options.cache, str(options.cache), options.rounds)
+            return
+        for images, classes in SHAPES:
+            with tempfile.TemporaryDirectory() as folder:
+                cache = Path(folder) / "synthetic.h5"
+                synthetic(images, classes, cache)
+                compare(cache, f"{images}×2048, {classes} classes, synthetic", options.rounds)
+
+
+if __name__ == "__main__":
+    main()

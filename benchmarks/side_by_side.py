@@ -1,0 +1,47 @@
+"""How the benchmarks run and compare: each side in a process of its own, whole, with its peak memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def run(script: str, *arguments: str) -> dict[str, float]:
+    """Run a side of a benchmark (`script --side …`) and return the numbers it prints, and its wall time.
+
+    `process_seconds` counts everything from the start of Python on; `megabytes` is the peak memory.
+    """
+    command = [sys.executable, script, *arguments]
+    started = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert child.stdout is not None
+    printed = child.stdout.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    seconds = time.perf_counter() - started
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed; run it by hand to see why.")
+    numbers = json.loads(printed.strip().splitlines()[-1])
+    return {**numbers, "process_seconds": seconds, "megabytes": usage.ru_maxrss / 1024}
+
+
+def table(headings: list[str], rows: list[list[str]]) -> str:
+    """Return rows as a Markdown table."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def machine() -> str:
+    """Return one line about this machine."""
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        ),
+        "unknown processor",
+    )
+    return f"{model}, {len(os.sched_getaffinity(0))} processors, Python {sys.version.split()[0]}"

@@ -1,0 +1,201 @@
+"""Promises about writing: staging, merging, checksums, locks."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from icehouse import errors, open_cache
+from icehouse.cache import atomic, checksums
+from icehouse.cache.commit import Contents, commit
+from icehouse.cache.samples import Failure
+from icehouse.cache.staging import Staging
+from icehouse.cache.store import Cache
+from making import block_of, samples_of
+
+RECIPE = {"kind": "by hand"}
+
+
+def contents_for(content: np.ndarray, failures: list[Failure] | None = None) -> Contents:
+    labels = ["a" if index % 2 else "b" for index in range(len(content))]
+    samples = samples_of(content, labels)
+    return Contents(RECIPE, ("avg_pool",), {}, samples, failures or [], {"time": "now"})
+
+
+@pytest.fixture
+def rows() -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (700, 32), dtype=np.uint8), generator.normal(size=(700, 8)).astype("f4")
+
+
+def test_a_cache_that_grew_in_steps_equals_one_made_at_once(rows, tmp_path) -> None:
+    content, vectors = rows
+    at_once, in_steps = tmp_path / "once.h5", tmp_path / "steps.h5"
+    commit(at_once, None, [block_of(content, vectors)], contents_for(content))
+    commit(in_steps, None, [block_of(content[:300], vectors[:300])], contents_for(content[:300]))
+    for first, last in ((300, 310), (310, 700)):
+        with Cache(in_steps) as old:
+            part = slice(first, last)
+            commit(in_steps, old, [block_of(content[part], vectors[part])], contents_for(content[:last]))
+    with h5py.File(at_once) as a, h5py.File(in_steps) as b:
+        names: list[str] = []
+        a.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        for name in names:
+            if "provenance" not in name:
+                np.testing.assert_array_equal(a[name][()], b[name][()], err_msg=name)
+        assert [line["rows"] for line in Cache(in_steps).provenance()] == [300, 10, 390]
+
+
+def test_every_dataset_has_the_sha256_of_each_256_rows(rows, tmp_path) -> None:
+    content, vectors = rows
+    path = tmp_path / "features.h5"
+    commit(path, None, [block_of(content, vectors)], contents_for(content))
+    with h5py.File(path) as file:
+        stored = file["checksums/vectors/avg_pool"][()]
+        assert stored.shape == (3, 32)
+        last = hashlib.sha256(file["vectors/avg_pool"][512:].astype("<f4").tobytes()).digest()
+        assert stored[2].tobytes() == last
+        assert file["checksums/maps/mean"].shape == (1, 32)
+        labels = file["samples/label"]
+        np.testing.assert_array_equal(checksums.of_rows(labels), file["checksums/samples/label"][()])
+        names: set[str] = set()
+        file.visititems(lambda name, item: names.add(name) if isinstance(item, h5py.Dataset) else None)
+        plain = {name for name in names if not name.startswith("checksums/")}
+        assert {f"checksums/{name}" for name in plain} == names - plain
+
+
+def test_datasets_with_rows_are_chunked_by_256_and_have_fletcher32_alone(rows, tmp_path) -> None:
+    content, vectors = rows
+    path = tmp_path / "features.h5"
+    failures = [Failure("é.png", "decode", "no image")]
+    commit(path, None, [block_of(content, vectors)], contents_for(content, failures))
+    with h5py.File(path) as file:
+        for name in ("vectors/avg_pool", "images/frame", "samples/path", "failures/path", "pixels/16"):
+            dataset = file[name]
+            assert dataset.chunks[0] == 256
+            assert dataset.maxshape[0] is None
+            assert dataset.fletcher32
+            assert dataset.compression is None
+        assert h5py.check_string_dtype(file["samples/path"].dtype).encoding == "utf-8"
+        assert h5py.check_string_dtype(file["samples/path"].dtype).length is not None
+    with open_cache(path) as cache:
+        assert cache.failures == failures
+
+
+def test_a_row_that_is_there_already_is_not_written_twice(rows, tmp_path) -> None:
+    content, vectors = rows
+    path = tmp_path / "features.h5"
+    blocks = [block_of(content[:10], vectors[:10])] * 2
+    commit(path, None, blocks, contents_for(content[:10]))
+    with open_cache(path) as cache:
+        assert len(cache.image_keys) == 10
+        assert cache.mean_map()[1] == 10
+
+
+def test_a_damaged_cache_is_not_built_upon(rows, tmp_path) -> None:
+    content, vectors = rows
+    path = tmp_path / "features.h5"
+    commit(path, None, [block_of(content, vectors)], contents_for(content))
+    with h5py.File(path, "r+") as file:
+        file["vectors/avg_pool"][400, 3] += 1
+    before = path.read_bytes()
+    with Cache(path) as old, pytest.raises(errors.CacheDamaged, match="does not match its checksums"):
+        commit(path, old, [], contents_for(content))
+    assert path.read_bytes() == before
+    assert [item.name for item in tmp_path.iterdir()] == ["features.h5"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail() -> None:
+        with atomic.replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert path.read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["file"]
+
+
+def test_blocks_come_back_as_they_were_staged(rows, tmp_path) -> None:
+    content, vectors = rows
+    with Staging(tmp_path / "features.h5") as staging:
+        staging.begin(RECIPE)
+        staging.add(block_of(content[:5], vectors[:5]))
+        staging.add(block_of(content[5:9], vectors[5:9]))
+    assert staging.folder.is_dir()  # the blocks wait for the next run
+    with Staging(tmp_path / "features.h5") as again:
+        again.begin(RECIPE)
+        first, second = again.blocks()
+        np.testing.assert_array_equal(first.content, content[:5])
+        np.testing.assert_array_equal(second.vectors["avg_pool"], vectors[5:9])
+        assert second.keys()[0] == (content[5].tobytes(), 0, 0)
+        again.clear()
+    assert not staging.folder.exists()
+
+
+def test_an_unreadable_block_is_dropped_and_the_others_are_kept(rows, tmp_path) -> None:
+    content, vectors = rows
+    with Staging(tmp_path / "features.h5") as staging:
+        staging.begin(RECIPE)
+        for start in (0, 10, 20):
+            staging.add(block_of(content[start : start + 10], vectors[start : start + 10]))
+        damaged = staging.folder / "block-00000001.npz"
+        damaged.write_bytes(damaged.read_bytes()[:200])
+        assert [block.content[0].tolist() for block in staging.blocks()] == [
+            content[0].tolist(),
+            content[20].tolist(),
+        ]
+
+
+def test_blocks_of_another_recipe_are_refused_by_the_field(rows, tmp_path) -> None:
+    content, vectors = rows
+    with Staging(tmp_path / "features.h5") as staging:
+        staging.begin(RECIPE)
+        staging.add(block_of(content[:5], vectors[:5]))
+    with (
+        Staging(tmp_path / "features.h5") as again,
+        pytest.raises(errors.RecipeMismatch, match="kind differs: by hand ≠ another"),
+    ):
+        again.begin({"kind": "another"})
+
+
+def test_a_second_writer_is_told_who_writes_and_since_when(tmp_path) -> None:
+    path = tmp_path / "features.h5"
+    code = (
+        "import sys; from pathlib import Path; from icehouse.cache.staging import Staging\n"
+        f"with Staging(Path({str(path)!r})): print('held', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(errors.CacheLocked, match=rf"process {other.pid} on .+ since 20"), Staging(path):
+            pass
+    finally:
+        other.communicate("")
+    with Staging(path):  # free again, and nothing is left lying about
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_writer_does_not_keep_the_cache_locked(tmp_path) -> None:
+    path = tmp_path / "features.h5"
+    code = (
+        "import time; from pathlib import Path; from icehouse.cache.staging import Staging\n"
+        f"with Staging(Path({str(path)!r})): print('held', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "held\n"
+    other.kill()
+    other.communicate()
+    with Staging(path) as staging:
+        assert staging.folder.is_dir()

@@ -1,0 +1,188 @@
+"""Promises about classes and splits: the positive class, patients, duplicates, strata."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from icehouse import errors, open_cache
+from icehouse.classify import splits
+from icehouse.classify.problem import Problem, from_cache, positive_class
+
+
+@pytest.mark.parametrize(
+    ("classes", "positive"),
+    [
+        (("covid", "normal"), "covid"),
+        (("Normal", "pneumonia"), "pneumonia"),
+        (("COVID", "non-COVID"), "COVID"),
+        (("covid", "noncovid"), "covid"),
+        (("No Finding", "nodule"), "nodule"),
+        (("control", "zoster"), "zoster"),
+        (("healthy", "abnormal"), "abnormal"),
+        (("negative", "positive"), "positive"),
+    ],
+)
+def test_the_positive_class_is_the_one_that_is_not_called_normal(classes, positive) -> None:
+    ordered = tuple(sorted(classes))
+    assert ordered[positive_class(ordered, None)] == positive
+
+
+@pytest.mark.parametrize("classes", [("cat", "dog"), ("healthy", "normal"), ("a", "b")])
+def test_where_the_names_do_not_tell_it_must_be_given(classes) -> None:
+    with pytest.raises(errors.ClassesError, match="say it with --positive"):
+        positive_class(classes, None)
+    assert positive_class(classes, classes[1]) == 1
+
+
+def test_a_positive_class_that_is_none_is_refused() -> None:
+    with pytest.raises(errors.UsageError, match="no such class; there are covid, normal"):
+        positive_class(("covid", "normal"), "flu")
+    with pytest.raises(errors.UsageError, match="needs two classes"):
+        positive_class(("a", "b", "c"), "a")
+    assert positive_class(("a", "b", "c"), None) is None
+
+
+def problem_of(y: np.ndarray, patient: np.ndarray | None = None, content: np.ndarray | None = None) -> Problem:
+    from icehouse.classify.problem import _groups
+
+    count = len(y)
+    if content is None:
+        content = np.random.default_rng(1).integers(0, 256, (count, 32), dtype=np.uint8)
+    known = patient is not None
+    patient = patient if patient is not None else np.full(count, "")
+    classes = tuple("abcd"[: int(y.max()) + 1])
+    return Problem(
+        X=np.zeros((count, 2)),
+        y=y,
+        classes=classes,
+        positive=None,
+        groups=_groups(patient, content),
+        grouped=known,
+        content=content,
+        patient=patient,
+        path=np.array([str(i) for i in range(count)]),
+        left_out={},
+    )
+
+
+def hold_out(problem: Problem, rounds: int = 10, test_size: float = 0.3, seed: int = 0) -> np.ndarray:
+    return splits.repeated_hold_out(problem, rounds=rounds, test_size=test_size, seed=seed)
+
+
+def test_256_images_are_split_into_179_and_77_with_both_classes_in_proportion() -> None:
+    y = np.arange(256) % 2
+    tested = hold_out(problem_of(y))
+    assert set(tested.sum(axis=1)) == {77}
+    assert {int(y[row].sum()) for row in tested} <= {38, 39}
+
+
+def test_rounds_differ_and_a_seed_repeats_them() -> None:
+    problem = problem_of(np.arange(60) % 3)
+    first = hold_out(problem)
+    assert len({row.tobytes() for row in first}) == 10
+    np.testing.assert_array_equal(first, hold_out(problem))
+    assert not np.array_equal(first, hold_out(problem, seed=1))
+    np.testing.assert_array_equal(first[:3], hold_out(problem, rounds=3))
+
+
+def test_no_patient_is_ever_on_both_sides() -> None:
+    generator = np.random.default_rng(2)
+    patient = np.array([f"p{number}" for number in generator.integers(0, 60, 300)])
+    y = generator.integers(0, 2, 300)
+    for row in hold_out(problem_of(y, patient), rounds=50):
+        assert not set(patient[row]) & set(patient[~row])
+
+
+def test_exact_duplicates_are_on_one_side_even_across_patients() -> None:
+    generator = np.random.default_rng(2)
+    content = generator.integers(0, 256, (100, 32), dtype=np.uint8)
+    content[1::10] = content[::10]
+    patient = np.array([f"p{index}" for index in range(100)])
+    for row in hold_out(problem_of(np.arange(100) % 2, patient, content), rounds=50):
+        np.testing.assert_array_equal(row[1::10], row[::10])
+
+
+def test_grouped_splits_keep_the_classes_in_proportion() -> None:
+    generator = np.random.default_rng(2)
+    patient_class = generator.choice(3, 200, p=[0.6, 0.3, 0.1])
+    owner = generator.integers(0, 200, 900)
+    y = patient_class[owner]
+    patient = np.array([f"p{number}" for number in owner])
+    tested = hold_out(problem_of(y, patient), rounds=30)
+    for label in range(3):
+        share = tested[:, y == label].mean(axis=1)
+        assert abs(share.mean() - 0.3) < 0.03
+        assert np.abs(share - 0.3).max() < 0.12
+
+
+def test_every_patient_has_the_same_chance_to_be_tested_whatever_its_size() -> None:
+    sizes = np.array([1] * 60 + [8] * 6)
+    patient = np.repeat([f"p{index}" for index in range(len(sizes))], sizes)
+    y = np.repeat(np.arange(len(sizes)) % 2, sizes)
+    tested = hold_out(problem_of(y, patient), rounds=600)
+    small, large = tested[:, :60].mean(), tested[:, 60:].mean()
+    assert abs(small - 0.3) < 0.03
+    assert abs(large - 0.3) < 0.06
+
+
+def test_every_class_is_on_both_sides_even_if_it_has_two_patients_only() -> None:
+    y = np.array([0] * 40 + [1] * 2)
+    tested = hold_out(problem_of(y), rounds=40)
+    assert (tested[:, 40:].sum(axis=1) == 1).all()
+
+
+def test_a_class_with_one_patient_cannot_be_split() -> None:
+    y = np.array([0] * 10 + [1] * 3)
+    patient = np.array([f"p{index}" for index in range(10)] + ["same"] * 3)
+    with pytest.raises(errors.ClassesError, match="Class 'b' has 1 patient only"):
+        hold_out(problem_of(y, patient))
+
+
+def test_the_fingerprint_of_splits_knows_images_and_not_their_order() -> None:
+    problem = problem_of(np.arange(40) % 2)
+    tested = hold_out(problem)
+    order = np.random.default_rng(0).permutation(40)
+    turned = problem_of(problem.y[order], None, problem.content[order])
+    assert splits.fingerprint(problem, tested) == splits.fingerprint(turned, tested[:, order])
+    assert splits.fingerprint(problem, tested) != splits.fingerprint(problem, hold_out(problem, seed=1))
+
+
+def test_unlabelled_samples_are_left_out_and_counted(make_cache, two_clouds) -> None:
+    vectors, labels = two_clouds
+    labels = ["", *labels[1:]]
+    with open_cache(make_cache(vectors, labels)) as cache:
+        problem = from_cache(cache)
+    assert len(problem.y) == 119
+    assert problem.left_out == {"without a label": 1}
+    np.testing.assert_array_equal(problem.X, vectors[1:])
+
+
+def test_pending_samples_stop_the_work_unless_it_may_be_partial(make_cache, two_clouds) -> None:
+    vectors, labels = two_clouds
+    path = make_cache(vectors, labels, states=["pending", *["done"] * 119])
+    with open_cache(path) as cache:
+        with pytest.raises(errors.CacheIncomplete, match=r"1 of 120 samples are pending.*--partial"):
+            from_cache(cache)
+        assert from_cache(cache, partial=True).left_out == {"pending": 1}
+
+
+def test_a_blank_patient_is_a_patient_of_its_own_with_a_warning(make_cache, two_clouds) -> None:
+    vectors, labels = two_clouds
+    path = make_cache(vectors, labels, ["", "", *[f"p{index // 2}" for index in range(118)]])
+    with open_cache(path) as cache, pytest.warns(UserWarning, match="2 rows have no patient's name"):
+        problem = from_cache(cache)
+    assert len(np.unique(problem.groups)) == 2 + 59
+
+
+def test_one_class_or_no_label_is_refused(make_cache, two_clouds) -> None:
+    vectors, _ = two_clouds
+    with (
+        open_cache(make_cache(vectors, ["a"] * 120)) as cache,
+        pytest.raises(errors.ClassesError, match="one class only, 'a'"),
+    ):
+        from_cache(cache)
+    with (
+        open_cache(make_cache(vectors, [""] * 120)) as cache,
+        pytest.raises(errors.ClassesError, match="holds no labels"),
+    ):
+        from_cache(cache)

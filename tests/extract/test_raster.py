@@ -1,0 +1,217 @@
+"""Promises about reading images: every colour mode and depth, and what damaged files do."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import png
+import pytest
+import tifffile
+from icehouse import errors
+from icehouse.extract import intensity, raster
+from icehouse.extract.decode import Preparation
+from PIL import Image
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
+COLOUR = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+DEEP = RNG.integers(0, 65536, (20, 30), dtype=np.uint16)
+DEEP_COLOUR = RNG.integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+
+
+def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def tiff(pixels: np.ndarray, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, pixels, **options)
+    return buffer.getvalue()
+
+
+def deep_png(pixels: np.ndarray, *, grey: bool, alpha: bool) -> bytes:
+    buffer = io.BytesIO()
+    height, width = pixels.shape[:2]
+    writer = png.Writer(width, height, greyscale=grey, alpha=alpha, bitdepth=16)
+    writer.write(buffer, pixels.reshape(height, -1).tolist())
+    return buffer.getvalue()
+
+
+def only_frame(content: bytes) -> np.ndarray:
+    facts, (frame,) = raster.decode(content)
+    assert facts.frames == 1
+    return frame
+
+
+def test_grey_and_colour_come_back_to_the_bit() -> None:
+    np.testing.assert_array_equal(only_frame(saved(Image.fromarray(GREY))), GREY)
+    np.testing.assert_array_equal(only_frame(saved(Image.fromarray(COLOUR))), COLOUR)
+    np.testing.assert_array_equal(only_frame(saved(Image.fromarray(COLOUR), "BMP")), COLOUR)
+    np.testing.assert_array_equal(only_frame(saved(Image.fromarray(COLOUR), "WEBP", lossless=True)), COLOUR)
+
+
+def test_the_facts_tell_format_mode_size_and_depth() -> None:
+    facts, _ = raster.decode(saved(Image.fromarray(COLOUR), "JPEG"))
+    assert facts == raster.Facts("JPEG", "RGB", 30, 20, 8)
+    facts, _ = raster.decode(saved(Image.fromarray(DEEP)))
+    assert (facts.format, facts.bits) == ("PNG", 16)
+
+
+def test_black_and_white_becomes_0_and_255() -> None:
+    assert set(np.unique(only_frame(saved(Image.fromarray(GREY > 127))))) == {0, 255}
+
+
+def test_a_palette_becomes_its_colours() -> None:
+    palette = Image.fromarray(COLOUR).quantize(16)
+    np.testing.assert_array_equal(only_frame(saved(palette)), np.asarray(palette.convert("RGB")))
+
+
+def test_transparency_is_laid_onto_black() -> None:
+    alpha = np.full((20, 30, 1), 128, dtype=np.uint8)
+    frame = only_frame(saved(Image.fromarray(np.concatenate([COLOUR, alpha], axis=-1))))
+    np.testing.assert_allclose(frame, COLOUR * (128 / 255), rtol=1e-6)
+    grey_alpha = np.stack([GREY, alpha[..., 0]], axis=-1)
+    frame = only_frame(saved(Image.fromarray(grey_alpha, mode="LA") if False else _la(grey_alpha)))
+    np.testing.assert_allclose(frame[..., 0] if frame.ndim == 3 else frame, GREY * (128 / 255), rtol=1e-6)
+
+
+def _la(pixels: np.ndarray) -> Image.Image:
+    grey, alpha = (Image.fromarray(np.ascontiguousarray(pixels[..., index])) for index in (0, 1))
+    return Image.merge("LA", (grey, alpha))
+
+
+def test_an_opaque_image_with_alpha_equals_the_one_without() -> None:
+    opaque = np.concatenate([COLOUR, np.full((20, 30, 1), 255, dtype=np.uint8)], axis=-1)
+    np.testing.assert_array_equal(only_frame(saved(Image.fromarray(opaque))), COLOUR)
+
+
+def test_cmyk_jpegs_are_converted() -> None:
+    frame = only_frame(saved(Image.new("CMYK", (30, 20), (0, 255, 255, 0)), "JPEG"))
+    assert frame.shape == (20, 30, 3)
+    assert (frame[..., 0] > 200).all()
+    assert (frame[..., 1:] < 60).all()
+
+
+def test_the_orientation_that_a_camera_noted_is_applied() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    turned = only_frame(saved(Image.fromarray(GREY), "PNG", exif=exif))
+    np.testing.assert_array_equal(turned, np.rot90(GREY, -1))
+    np.testing.assert_array_equal(
+        only_frame(tiff(DEEP, extratags=[(274, "H", 1, 6, True)])), np.rot90(DEEP, -1)
+    )
+
+
+def test_16_bit_png_keeps_every_bit_in_grey_and_in_colour() -> None:
+    np.testing.assert_array_equal(only_frame(saved(Image.fromarray(DEEP))), DEEP)
+    np.testing.assert_array_equal(only_frame(deep_png(DEEP_COLOUR, grey=False, alpha=False)), DEEP_COLOUR)
+    alpha = np.full((20, 30, 1), 65535, dtype=np.uint16)
+    with_alpha = np.concatenate([DEEP_COLOUR, alpha], axis=-1)
+    np.testing.assert_array_equal(only_frame(deep_png(with_alpha, grey=False, alpha=True)), DEEP_COLOUR)
+    grey_alpha = np.stack([DEEP, alpha[..., 0]], axis=-1)
+    np.testing.assert_array_equal(only_frame(deep_png(grey_alpha, grey=True, alpha=True)), DEEP)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        GREY,
+        COLOUR,
+        DEEP,
+        DEEP_COLOUR,
+        DEEP.astype(np.int16),
+        DEEP.astype(np.uint32) * 60_000,
+        DEEP / np.float32(7),
+    ],
+    ids=["8", "8 colour", "16", "16 colour", "signed 16", "32", "float"],
+)
+def test_tiff_keeps_every_depth(pixels) -> None:
+    np.testing.assert_array_equal(only_frame(tiff(pixels)), pixels)
+    np.testing.assert_array_equal(only_frame(tiff(pixels, compression="deflate")), pixels)
+
+
+def test_lzw_tiff_is_read_too() -> None:
+    np.testing.assert_array_equal(
+        only_frame(saved(Image.fromarray(GREY), "TIFF", compression="tiff_lzw")), GREY
+    )
+    np.testing.assert_array_equal(
+        only_frame(saved(Image.fromarray(DEEP), "TIFF", compression="tiff_lzw")), DEEP
+    )
+
+
+def test_white_is_zero_tiff_is_inverted() -> None:
+    np.testing.assert_array_equal(only_frame(tiff(DEEP, photometric="miniswhite")), 65535 - DEEP)
+
+
+def test_every_page_of_a_tiff_is_a_frame() -> None:
+    pages = np.stack([DEEP, DEEP // 2, DEEP // 3])
+    facts, frames = raster.decode(tiff(pages, photometric="minisblack"))
+    assert facts.frames == 3
+    np.testing.assert_array_equal(np.stack(frames), pages)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"hello, I am a text", "not an image of a known format"),
+        (saved(Image.fromarray(COLOUR), "JPEG")[:400], "truncated"),
+        (saved(Image.fromarray(COLOUR))[:200], "truncated|broken|bad|cannot|Truncated"),
+        (tiff(DEEP)[:60], ""),
+        (b"II*\0" + b"\xff" * 40, ""),
+        (b"GIF89a" + bytes(30), "not an image of a known format"),
+    ],
+    ids=["text", "jpeg", "png", "tiff", "tiff header", "gif"],
+)
+def test_a_damaged_file_is_an_error_with_a_reason(content, reason) -> None:
+    with pytest.raises(errors.ImageError, match=reason) as caught:
+        raster.decode(content)
+    assert caught.value.stage == "decode"
+    assert caught.value.reason
+
+
+def test_an_image_that_claims_to_be_enormous_is_refused_before_it_is_decoded() -> None:
+    content = bytearray(saved(Image.fromarray(GREY)))
+    content[16:24] = (60_000).to_bytes(4, "big") * 2
+    content[29:33] = __import__("zlib").crc32(bytes(content[12:29])).to_bytes(4, "big")
+    with pytest.raises(errors.ImageError, match="pixels are more than"):
+        raster.decode(bytes(content))
+
+
+def test_deep_images_are_scaled_between_their_percentiles_and_never_rounded() -> None:
+    scaled = intensity.to_byte_range(DEEP, intensity.DEFAULT)
+    assert scaled.dtype == np.float32
+    assert len(np.unique(scaled)) > 400  # of 600 pixels; 8 bits would leave 256 at most
+    low, high = np.percentile(DEEP, [0.5, 99.5])
+    inside = (low < DEEP) & (high > DEEP)
+    np.testing.assert_allclose(scaled[inside], (DEEP[inside] - low) / (high - low) * 255, rtol=1e-4, atol=1e-3)
+    assert scaled.min() == 0
+    assert scaled.max() == 255
+
+
+def test_a_constant_deep_image_is_black_and_one_bright_dot_on_black_is_kept() -> None:
+    constant = np.full((100, 100), 700, dtype=np.uint16)
+    assert not intensity.to_byte_range(constant, intensity.DEFAULT).any()
+    constant[5, 5] = 900
+    assert intensity.to_byte_range(constant, intensity.DEFAULT)[5, 5] == 255
+
+
+def test_an_image_with_values_that_are_no_numbers_fails_by_name() -> None:
+    pixels = np.full((20, 30), np.nan, dtype=np.float32)
+    with pytest.raises(errors.ImageError, match="not a number") as caught:
+        Preparation((16, 16)).frames(tiff(pixels))
+    assert caught.value.stage == "intensity"
+
+
+def test_the_two_photographs_of_scikit_learn_are_read() -> None:
+    import sklearn.datasets
+
+    for name in ("china.jpg", "flower.jpg"):
+        content = (Path(sklearn.datasets.__file__).parent / "images" / name).read_bytes()
+        facts, (frame,) = Preparation((224, 224)).frames(content)
+        assert (facts.width, facts.height) == (640, 427)
+        assert frame.pixels.shape == (224, 224, 3)
+        assert frame.thumbnail.shape == (256,)

@@ -1,0 +1,62 @@
+"""What tests make by hand: small pictures, blocks and samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from icehouse.cache.samples import Samples
+from icehouse.cache.staging import Block
+from PIL import Image
+
+
+def draw(path: Path, number: int, *, bright: bool = False, size: tuple[int, int] = (48, 56)) -> Path:
+    """Write a small picture: a ramp, a blot and noise of its own; bright ones have the blot on the left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng([number, int(bright)])
+    y, x = np.mgrid[0 : 1 : size[0] * 1j, 0 : 1 : size[1] * 1j]
+    centre = 0.25 if bright else 0.75
+    blot = 120 * np.exp(-((x - centre) ** 2 + (y - 0.5) ** 2) / 0.02)
+    pixels = np.clip(60 * y + blot + generator.normal(0, 20, size) + 20, 0, 255)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return path
+
+
+def block_of(content: np.ndarray, vectors: np.ndarray) -> Block:
+    """Return a block of plain images with these vectors, as an extraction would stage it."""
+    count = len(content)
+    return Block(
+        content=content,
+        frame=np.zeros(count, dtype=np.int32),
+        view=np.zeros(count, dtype=np.int16),
+        vectors={"avg_pool": vectors.astype(np.float32)},
+        pixels=np.zeros((count, 256), dtype=np.uint8),
+        map_sum=np.full((1, 1, vectors.shape[1]), float(count)),
+        facts={},
+        canaries={"avg_pool": np.ones((3, vectors.shape[1]), dtype=np.float32)},
+        maker={"engine": "by hand", "device": "cpu", "libraries": {}},
+    )
+
+
+def samples_of(
+    content: np.ndarray,
+    labels: list[str],
+    patients: list[str] | None = None,
+    states: list[str] | None = None,
+) -> Samples:
+    """Return a samples table with one sample for each content."""
+    count = len(content)
+    empty, number = np.full(count, ""), np.zeros(count, dtype=np.int32)
+    return Samples(
+        path=np.array([f"{index}.png" for index in range(count)]),
+        label=np.array(labels),
+        patient=np.array(patients) if patients else empty,
+        split=empty,
+        content=content,
+        state=np.array(states) if states else np.full(count, "done"),
+        format=empty,
+        mode=empty,
+        width=number,
+        height=number,
+        bits=number,
+    )
