@@ -119,8 +119,9 @@ def extract(
 ) -> Summary:
     """Do what `extract_features` does and return its summary; `progress` and `note` tell of it on the way."""
     from .extract import extraction, sources
+    from .extract.settings import Settings
 
-    chosen = extraction.Settings(**settings)
+    chosen = Settings(**settings)
     source = _read_source(sources, data, root, limit, note)
     return extraction.extract(source, Path(cache), chosen, progress)
 
@@ -136,9 +137,10 @@ def estimate(
 ) -> Estimate:
     """Return what `extract` would compute, about how long it would take and how much disk; write nothing."""
     from .extract import estimate as estimates
-    from .extract import extraction, sources
+    from .extract import sources
+    from .extract.settings import Settings
 
-    chosen = extraction.Settings(**settings)
+    chosen = Settings(**settings)
     source = _read_source(sources, data, root, limit, note)
     return estimates.estimate(source, Path(cache), chosen)
 

@@ -185,7 +185,7 @@ class Staging:
 
 
 def _read_block(path: Path) -> Block:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         return Block(
             content=file["content"],
             frame=file["frame"],

@@ -149,5 +149,7 @@ def _value(text: str) -> Any:
 
 
 def defaults(head: Head) -> dict[str, Any]:
-    """Return the parameters of a head with their defaults, those that are left to its library left out."""
-    return {name: value for name, value in head.make().get_params().items() if value is not None}
+    """Return the parameters of a head with their defaults, those left out that their library decides."""
+    parameters = head.make().get_params()
+    unset = (None, "deprecated")
+    return {k: v for k, v in parameters.items() if v not in unset and v == v}  # v != v: not a number

@@ -98,17 +98,17 @@ class MLP(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the probability of each class, shape (n, n_classes)."""
+        """Return the probability of each class, shape (n, n_classes), computed in float64."""
         check_is_fitted(self)
-        activation = validate_data(self, X, dtype=np.float32, order="C", reset=False)
+        activation = validate_data(self, X, dtype=np.float64, order="C", reset=False)
         for kernel, bias in zip(self.weights_[:-2:2], self.weights_[1:-2:2], strict=True):
             activation = np.maximum(activation @ kernel + bias, 0)
-        logits = (activation @ self.weights_[-2] + self.weights_[-1]).astype(np.float64)
-        probabilities: NDArray[np.float64] = _softmax(logits)
+        probabilities: NDArray[np.float64] = _softmax(activation @ self.weights_[-2] + self.weights_[-1])
         return probabilities
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the most probable class of each row, shape (n,)."""
+        check_is_fitted(self)
         predicted: NDArray[Any] = self.classes_[np.argmax(self.predict_proba(X), axis=1)]
         return predicted
 

@@ -17,7 +17,7 @@ from ..cache.samples import FAILED, PENDING
 from ..cache.store import Cache
 
 _NEGATIVE = re.compile(
-    r"(normal|negative|neg|healthy|controls?|no[ _-]?findings?|none|absent|(non|no|not)[ _-]?[a-z0-9].*)",
+    r"(normal|negative|neg|healthy|controls?|nofindings?|none|absent|non[ _-]?\w.*|(no|not)[ _-]\w.*)",
     re.IGNORECASE,
 )
 

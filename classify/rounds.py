@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,9 +146,16 @@ def _side_by_side(
         return head_number, _one_round(problem, tested[number], spec, number, protocol.seed)
 
     with threadpool_limits(limits=1):
-        yield from Parallel(n_jobs=jobs, backend="threading", return_as="generator")(
+        results = Parallel(n_jobs=jobs, backend="threading", return_as="generator")(
             delayed(one)(*task) for task in tasks
         )
+        try:
+            for result in results:  # noqa: UP028  (`yield from` would close them before warnings are silenced)
+                yield result
+        finally:  # whoever stops early does so on purpose: joblib need not warn of unused results
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                results.close()
 
 
 def _one_round(problem: Problem, tested: NDArray[np.bool_], spec: Spec, number: int, seed: int) -> Record:

@@ -185,7 +185,7 @@ class RunFolder:
 
 
 def _read_record(path: Path) -> Record:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         about = json.loads(file["about"].tobytes())
         about["judgement"] = Judgement(**about["judgement"])
         return Record(rows=file["rows"], scores=file["scores"], **about)

@@ -12,7 +12,8 @@ from .. import errors
 from ..cache.store import Cache
 from . import backbones, canaries, engines, pipeline, weights
 from .decode import Preparation
-from .extraction import Settings, facts_of, recipe_of, refuse_other_recipe
+from .knowledge import facts_of, refuse_other_recipe
+from .settings import Settings, recipe_of
 from .sources import Source
 
 

@@ -5,7 +5,6 @@ It composes source, weights, pipeline and cache; none of them knows of the other
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import threading
@@ -30,37 +29,10 @@ from . import backbones, canaries, engines, pipeline
 from . import weights as weight_files
 from .decode import Preparation
 from .interrupt import stop_on_signal
+from .knowledge import Knowledge, contents_by_path, learn
 from .raster import Facts
+from .settings import SELECTION, Settings, recipe_of
 from .sources import Sample, Source
-
-BATCH_SIZE = 32
-SELECTION = {"frames": "all", "views": 1}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the user may choose; `batch_size` and `workers` change no vector.
-
-    Parameters
-    ----------
-    backbone : str
-    weights : str
-        `imagenet`, a file, or `random:SEED`.
-    batch_size : int
-    workers : int or None
-        Threads that decode; one per processor unless told.
-    accept_drift : bool
-        Add vectors even if the canaries' differ.
-    """
-
-    backbone: str = backbones.DEFAULT
-    weights: str = "imagenet"
-    batch_size: int = BATCH_SIZE
-    workers: int | None = None
-    accept_drift: bool = False
-
-    def threads(self) -> int:
-        return self.workers or len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
@@ -158,30 +130,6 @@ def extract(
     return summary
 
 
-def recipe_of(backbone: backbones.Backbone, weights: weight_files.Weights) -> dict[str, Any]:
-    """Return everything that decides a vector's values but the layer, and nothing else."""
-    return {
-        "kind": "icehouse",
-        **Preparation((backbone.size, backbone.size)).recipe(),
-        "scaling": backbone.scaling,
-        "augment": None,
-        "backbone": backbone.name,
-        "weights": weights.identity,
-        "precision": "float32",
-        "engine": None,
-        "dtype": "float32",
-    }
-
-
-def refuse_other_recipe(cache: Cache, recipe: recipes.Recipe) -> None:
-    """Raise `RecipeMismatch`, naming the fields, if `cache` was not made by `recipe`."""
-    if differing := recipes.differences(cache.header.recipe, recipe):
-        raise errors.RecipeMismatch(
-            f"{cache.path} holds vectors of another recipe: {'; '.join(map(str, differing))}. "
-            "Give the options that it was made with, or write to another file."
-        )
-
-
 class _Job:
     """The state of one extraction."""
 
@@ -194,15 +142,12 @@ class _Job:
         self.recipe = recipe_of(self.backbone, self.weights)
         self.preparation = Preparation((self.backbone.size, self.backbone.size))
         self.clock = pipeline.Clock()
-        self.known: dict[bytes, Facts] = {}
-        self.held: set[tuple[bytes, int, int]] = set()
-        self.then: list[tuple[str, dict[str, NDArray[np.float32]]]] = []
+        self.knowledge = Knowledge()
         self.outcomes: list[_Outcome] = []
         self.engine: engines.Engine | None = None
         self.assembly: pipeline.Assembly | None = None
         self.failed = 0
         self.drift = 0.0
-        self.staged = False
 
     @property
     def looked_at(self) -> int:
@@ -210,24 +155,8 @@ class _Job:
 
     def join(self, old: Cache | None, staging: Staging) -> None:
         """Learn what is known already, and refuse what does not belong together."""
-        if old is not None:
-            refuse_other_recipe(old, self.recipe)
-            self.held.update(old.image_keys)
-            self.known.update(facts_of(old))
-            self.then.append((str(self.path), old.canaries()))
-        staging.begin(self.recipe)
-        staged: set[bytes] = set()
-        for block in staging.blocks():
-            self.staged = True
-            self.held.update(block.keys())
-            if not self.then:
-                self.then.append((str(staging.folder), block.canaries))
-            for digits, facts in block.facts.items():
-                staged.add(bytes.fromhex(digits))
-                self.known.setdefault(bytes.fromhex(digits), Facts(**facts))
-        for content in staged:  # a file whose frames are not all there yet is decoded again
-            if any((content, frame, 0) not in self.held for frame in range(self.known[content].frames)):
-                del self.known[content]
+        drift = self.settings.accept_drift
+        self.knowledge = learn(old, staging, self.recipe, accept_drift=drift)
         self._check_space(old)
 
     def _check_space(self, old: Cache | None) -> None:
@@ -246,7 +175,7 @@ class _Job:
         ahead = 2 * self.settings.batch_size + workers
 
         def work(sample: Sample) -> pipeline.Decoded:
-            return pipeline.read(sample.file, self.known, self.preparation, self.clock)
+            return pipeline.read(sample.file, self.knowledge.files, self.preparation, self.clock)
 
         results = pipeline.in_order(work, self.samples, workers, ahead)
         try:
@@ -264,13 +193,13 @@ class _Job:
 
     def _take(self, decoded: pipeline.Decoded, staging: Staging) -> None:
         content, facts = decoded.content, decoded.facts
-        if content is not None and facts is not None and content not in self.known:
+        if content is not None and facts is not None and content not in self.knowledge.files:
             for number, frame in enumerate(decoded.frames):
                 key = (content, number, 0)
-                if key not in self.held:
+                if key not in self.knowledge.rows:
                     self._start(staging).add(content, facts, number, frame)
-                    self.held.add(key)
-            self.known[content] = facts
+                    self.knowledge.rows.add(key)
+            self.knowledge.files[content] = facts
         self.outcomes.append(_Outcome(content, decoded.failure))
 
     def _start(self, staging: Staging) -> pipeline.Assembly:
@@ -280,8 +209,8 @@ class _Job:
             size = max(self.settings.batch_size, len(pixels))
             self.engine = engines.load(self.backbone, self.weights, size, pixels)
             now = self.engine.run(pixels).vectors
-            for where, then in self.then:
-                distance = canaries.check(now, then, where, self.settings.accept_drift)
+            for where, then in self.knowledge.canaries:
+                distance = canaries.check(now, then, where, accept=self.settings.accept_drift)
                 self.drift = max(self.drift, distance)
             self.assembly = pipeline.Assembly(self.engine, now, staging, self.settings.batch_size, self.clock)
         return self.assembly
@@ -291,10 +220,10 @@ class _Job:
         self._fail_what_was_not_finite()
         samples, failures = self._samples(old), self._failures()
         computed = self.assembly.computed if self.assembly else 0
-        if old is None and not computed and not self.staged:
+        if old is None and not computed and not self.knowledge.staged:
             self._refuse_nothing(failures)
         changed = old is None or not old.samples.equals(samples) or old.failures != failures
-        if computed or self.staged or changed:
+        if computed or self.knowledge.staged or changed:
             contents = Contents(self.recipe, (engines.LAYER,), SELECTION, samples, failures, self._provenance())
             commit(self.path, old, staging.blocks(), contents)
             staging.clear()
@@ -314,14 +243,14 @@ class _Job:
         for outcome in self.outcomes if bad else ():
             if outcome.content in bad:
                 outcome.failure = errors.ImageError("network", "its vector is infinite or not a number")
-                self.known.pop(outcome.content, None)
+                self.knowledge.files.pop(outcome.content, None)
 
     def _samples(self, old: Cache | None) -> Samples:
-        before = _contents_by_path(old) if old and self.looked_at < len(self.samples) else {}
+        before = contents_by_path(old) if old and self.looked_at < len(self.samples) else {}
         skipped = [_Outcome(before.get(sample.path)) for sample in self.samples[self.looked_at :]]
         outcomes = self.outcomes + skipped  # what was not looked at stays as it was, or is pending
         nothing = Facts("", "", 0, 0, 0)
-        facts = [self.known.get(o.content or b"", nothing) for o in outcomes]
+        facts = [self.knowledge.files.get(o.content or b"", nothing) for o in outcomes]
         content = [np.frombuffer(o.content or bytes(32), dtype=np.uint8) for o in outcomes]
         names = list(dict.fromkeys(name for sample in self.samples for name in sample.columns))
         return Samples(
@@ -359,7 +288,7 @@ class _Job:
 
     def _summary(self, failures: list[Failure], computed: int, started: float) -> Summary:
         contents = {o.content for o in self.outcomes if o.failure is None and o.content is not None}
-        frames = sum(self.known[content].frames for content in contents)
+        frames = sum(self.knowledge.files[content].frames for content in contents)
         failed = {o.content or s.path for s, o in zip(self.samples, self.outcomes, strict=False) if o.failure}
         seconds = time.perf_counter() - started
         rate = round(computed / self.clock.seconds, 2) if computed and self.clock.seconds else None
@@ -377,7 +306,7 @@ class _Job:
             images_per_second=rate,
             stages=self.clock.stages(),
             failures=failures,
-            not_8_bit=sum(self.known[content].bits > 8 for content in contents),
+            not_8_bit=sum(self.knowledge.files[content].bits > 8 for content in contents),
         )
 
 
@@ -392,31 +321,6 @@ class _Outcome:
         if self.failure is not None:
             return FAILED
         return DONE if self.content is not None else PENDING
-
-
-def facts_of(cache: Cache) -> dict[bytes, Facts]:
-    """Return the contents whose vectors a cache holds whole, with what its samples say of their files."""
-    frames: dict[bytes, int] = {}
-    for content, _, view in cache.image_keys:
-        frames[content] = frames.get(content, 0) + (view == 0)
-    samples = cache.samples
-    known = {}
-    for index in np.flatnonzero(samples.state == DONE):
-        content = samples.content[index].tobytes()
-        known[content] = Facts(
-            str(samples.format[index]),
-            str(samples.mode[index]),
-            int(samples.width[index]),
-            int(samples.height[index]),
-            int(samples.bits[index]),
-            frames.get(content, 0),
-        )
-    return {content: facts for content, facts in known.items() if facts.frames}
-
-
-def _contents_by_path(cache: Cache) -> dict[str, bytes]:
-    done = np.flatnonzero(cache.samples.state == DONE)
-    return {str(cache.samples.path[index]): cache.samples.content[index].tobytes() for index in done}
 
 
 def _texts(values: Any) -> NDArray[np.str_]:

@@ -19,7 +19,9 @@ from .. import errors
 DECODER = "raster/1"
 """Name and version of this decoder in the recipe: raise it when any pixel changes."""
 
-MAX_PIXELS = 2**27
+MAX_PIXELS = 89_478_485
+"""The size from which on Pillow, too, suspects a decompression bomb; about 9,459 pixels square."""
+
 _PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PLAIN_TIFF_COMPRESSIONS = (1, 8, 32946)  # none, Deflate twice: what tifffile decodes by itself

@@ -132,6 +132,13 @@ def extraction_text(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def depth_text(count: int) -> str:
+    """Return how images deeper than 8 bits were scaled."""
+    if count == 1:
+        return "1 image is deeper than 8 bits: scaled between its percentiles 0.5 and 99.5"
+    return f"{count} images are deeper than 8 bits: each scaled between its percentiles 0.5 and 99.5"
+
+
 def failures_table(failures: list[dict[str, str]], most: int = 20) -> str:
     """Return the images that failed, the first few by name."""
     rows = [[failure["path"], failure["stage"], failure["reason"]] for failure in failures[:most]]

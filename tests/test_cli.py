@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from making import draw
+from PIL import Image
 
 LITE = ("--backbone", "efficientnetlite0")
 
@@ -43,15 +43,25 @@ def test_extract_prints_one_json_document_and_nothing_else(icehouse, image_folde
     assert info["labels"] == {"covid": 6, "normal": 6}
 
 
-def test_a_failed_image_ends_with_3_and_a_short_table(icehouse, image_folder, tmp_path) -> None:
+def test_failed_images_end_with_3_and_a_short_table_and_everything_unusual_gets_a_line(
+    icehouse, image_folder, tmp_path
+) -> None:
     (image_folder / "covid" / "text.png").write_text("hello")
     whole = (image_folder / "covid" / "0.png").read_bytes()
     (image_folder / "covid" / "cut.png").write_bytes(whole[: len(whole) // 2])
-    done = icehouse("extract", image_folder, "-o", "features.h5", *LITE, cwd=tmp_path)
+    (image_folder / "covid" / "notes.txt").write_text("x")
+    deep = np.random.default_rng(0).integers(0, 4096, (40, 40), dtype=np.uint16)
+    Image.fromarray(deep).save(image_folder / "normal" / "deep.png")
+    arguments = ("extract", image_folder, "-o", "features.h5", *LITE)
+    done = icehouse(*arguments, cwd=tmp_path)
     assert done.returncode == 3
     assert "covid/text.png" in done.stdout
     assert "not an image of a known format" in done.stdout
-    assert "12 computed, 0 reused, 2 failed" in done.stdout
+    assert "13 computed, 0 reused, 2 failed" in done.stdout
+    assert "1 image is deeper than 8 bits: scaled between its percentiles 0.5 and 99.5" in done.stderr
+    assert "1 file of unknown type .txt passed over, such as covid/notes.txt" in done.stderr
+    again = icehouse(*arguments, "--quiet", cwd=tmp_path)
+    assert (again.returncode, again.stderr) == (3, "")
 
 
 def test_dry_run_says_what_would_happen_and_writes_nothing(icehouse, image_folder, tmp_path) -> None:
@@ -136,23 +146,6 @@ def test_a_folder_without_write_permission_is_named(image_folder, cache_path, tm
             env={**os.environ, "HOME": "/tmp"},
         )
         fails(done, 1, "No permission to write")
-
-
-def test_quiet_says_nothing_on_stderr(icehouse, image_folder, tmp_path) -> None:
-    (image_folder / "covid" / "notes.txt").write_text("x")
-    done = icehouse("extract", image_folder, "-o", "features.h5", *LITE, "--quiet", cwd=tmp_path)
-    assert done.returncode == 0
-    assert done.stderr == ""
-
-
-def test_deep_images_get_a_line_that_says_how_they_were_scaled(icehouse, tmp_path) -> None:
-    from PIL import Image
-
-    draw(tmp_path / "images" / "a" / "1.png", 1)
-    deep = np.random.default_rng(0).integers(0, 4096, (40, 40), dtype=np.uint16)
-    Image.fromarray(deep).save(tmp_path / "images" / "a" / "2.png")
-    done = icehouse("extract", "images", "-o", "features.h5", *LITE, cwd=tmp_path)
-    assert "deeper than 8 bits: scaled between their percentiles 0.5 and 99.5" in done.stderr
 
 
 def test_the_lists_name_everything(icehouse) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from icehouse.cache import recipe
-from icehouse.extract import backbones, decode, extraction
+from icehouse.extract import backbones, decode
+from icehouse.extract.settings import recipe_of
 from icehouse.extract.weights import Weights
 
 RECIPE = {"backbone": "inceptionv3", "size": [299, 299], "intensity": {"8-bit": "full", "other": "max"}}
@@ -47,9 +48,9 @@ def test_a_recipe_that_is_no_json_cannot_be_hashed() -> None:
 
 
 def test_backbone_and_weights_are_in_the_recipe_and_batch_size_and_workers_are_not() -> None:
-    base = extraction.recipe_of(backbones.find("resnet50"), Weights("random:0", seed=0))
-    other_weights = extraction.recipe_of(backbones.find("resnet50"), Weights("random:1", seed=1))
-    other_backbone = extraction.recipe_of(backbones.find("resnet50v2"), Weights("random:0", seed=0))
+    base = recipe_of(backbones.find("resnet50"), Weights("random:0", seed=0))
+    other_weights = recipe_of(backbones.find("resnet50"), Weights("random:1", seed=1))
+    other_backbone = recipe_of(backbones.find("resnet50v2"), Weights("random:0", seed=0))
     assert [found.field for found in recipe.differences(base, other_weights)] == ["weights"]
     assert {found.field for found in recipe.differences(base, other_backbone)} == {"backbone", "scaling"}
     assert not {"batch_size", "workers", "device"} & set(base)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -75,11 +76,11 @@ def test_transparency_is_laid_onto_black() -> None:
     frame = only_frame(saved(Image.fromarray(np.concatenate([COLOUR, alpha], axis=-1))))
     np.testing.assert_allclose(frame, COLOUR * (128 / 255), rtol=1e-6)
     grey_alpha = np.stack([GREY, alpha[..., 0]], axis=-1)
-    frame = only_frame(saved(Image.fromarray(grey_alpha, mode="LA") if False else _la(grey_alpha)))
-    np.testing.assert_allclose(frame[..., 0] if frame.ndim == 3 else frame, GREY * (128 / 255), rtol=1e-6)
+    frame = only_frame(saved(_with_alpha(grey_alpha)))
+    np.testing.assert_allclose(frame, np.stack([GREY * (128 / 255)] * 3, axis=-1), rtol=1e-6)
 
 
-def _la(pixels: np.ndarray) -> Image.Image:
+def _with_alpha(pixels: np.ndarray) -> Image.Image:
     grey, alpha = (Image.fromarray(np.ascontiguousarray(pixels[..., index])) for index in (0, 1))
     return Image.merge("LA", (grey, alpha))
 
@@ -158,10 +159,10 @@ def test_every_page_of_a_tiff_is_a_frame() -> None:
     ("content", "reason"),
     [
         (b"hello, I am a text", "not an image of a known format"),
-        (saved(Image.fromarray(COLOUR), "JPEG")[:400], "truncated"),
+        (saved(Image.fromarray(COLOUR), "JPEG")[:400], "[Tt]runcated"),
         (saved(Image.fromarray(COLOUR))[:200], "truncated|broken|bad|cannot|Truncated"),
-        (tiff(DEEP)[:60], ""),
-        (b"II*\0" + b"\xff" * 40, ""),
+        (tiff(DEEP)[:60], "."),
+        (b"II*\0" + b"\xff" * 40, "."),
         (b"GIF89a" + bytes(30), "not an image of a known format"),
     ],
     ids=["text", "jpeg", "png", "tiff", "tiff header", "gif"],
@@ -176,8 +177,8 @@ def test_a_damaged_file_is_an_error_with_a_reason(content, reason) -> None:
 def test_an_image_that_claims_to_be_enormous_is_refused_before_it_is_decoded() -> None:
     content = bytearray(saved(Image.fromarray(GREY)))
     content[16:24] = (60_000).to_bytes(4, "big") * 2
-    content[29:33] = __import__("zlib").crc32(bytes(content[12:29])).to_bytes(4, "big")
-    with pytest.raises(errors.ImageError, match="pixels are more than"):
+    content[29:33] = zlib.crc32(bytes(content[12:29])).to_bytes(4, "big")
+    with pytest.raises(errors.ImageError, match="3600000000 pixels"):
         raster.decode(bytes(content))
 
 

