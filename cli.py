@@ -111,9 +111,7 @@ def extract(
             **options,
         )
     if summary.not_8_bit:
-        note(
-            f"{summary.not_8_bit} images are deeper than 8 bits: scaled between their percentiles 0.5 and 99.5"
-        )
+        note(tables.depth_text(summary.not_8_bit))
     _show(summary.as_dict(), as_json, tables.extraction_text)
     if summary.failed:
         ctx.exit(FAILED_IMAGES)

@@ -131,7 +131,12 @@ def test_a_folder_without_write_permission_is_named(image_folder, cache_path, tm
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     script = (
-        "import os, sys\nos.setgid(65534); os.setuid(65534)\nfrom icehouse.cli import main; main(sys.argv[1:])"
+        "import os, sys, csv, joblib, sklearn.pipeline, sklearn.svm, sklearn.preprocessing, sklearn.metrics\n"
+        "from icehouse import api, cli\n"
+        "from icehouse.classify import problem, rounds\n"
+        "from icehouse.extract import extraction\n"
+        "from icehouse.report import progress, tables\n"
+        "os.setgid(65534); os.setuid(65534); cli.main(sys.argv[1:])"
     )
     for arguments in (
         ("extract", "images", "-o", "new.h5", *LITE),
