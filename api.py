@@ -5,6 +5,7 @@ The command line calls these functions and nothing below them.
 
 from __future__ import annotations
 
+import platform
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,6 +56,7 @@ def extract_features(
     workers: int | None = None,
     root: StrPath | None = None,
     limit: int | None = None,
+    accept_drift: bool = False,
 ) -> Cache:
     """Compute the transfer values of images and keep them in a cache.
 
@@ -77,6 +79,8 @@ def extract_features(
         What a manifest's paths are relative to.
     limit : int, optional
         Take the first so many samples of each class only.
+    accept_drift : bool
+        Add vectors although the network's results have drifted from the cache's.
 
     Returns
     -------
@@ -97,6 +101,7 @@ def extract_features(
         workers=workers,
         root=root,
         limit=limit,
+        accept_drift=accept_drift,
     )
     if summary.failed:
         warnings.warn(
@@ -122,8 +127,10 @@ def extract(
     from .extract.settings import Settings
 
     chosen = Settings(**settings)
+    chosen.check()
+    path = _cache_to_write(cache)
     source = _read_source(sources, data, root, limit, note)
-    return extraction.extract(source, Path(cache), chosen, progress)
+    return extraction.extract(source, path, chosen, progress)
 
 
 def estimate(
@@ -141,8 +148,18 @@ def estimate(
     from .extract.settings import Settings
 
     chosen = Settings(**settings)
+    chosen.check()
+    path = _cache_to_write(cache)
     source = _read_source(sources, data, root, limit, note)
-    return estimates.estimate(source, Path(cache), chosen)
+    return estimates.estimate(source, path, chosen)
+
+
+def _cache_to_write(cache: StrPath) -> Path:
+    """Return the file that `cache` names; through a link, the file that it leads to."""
+    path = Path(cache)
+    if not path.name or path.is_dir():
+        raise errors.UsageError(f"{str(cache)!r} is a folder; name a file for the cache, such as features.h5.")
+    return path.resolve() if path.is_symlink() else path
 
 
 def _read_source(
@@ -204,7 +221,7 @@ def run_rounds(
     out: StrPath | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    note: Callable[[str], None] = lambda _: None,
+    note: Callable[[str], None] | None = None,
 ) -> Run:
     """Train and judge heads on a cache's vectors, on the same random splits; TensorFlow is not needed.
 
@@ -230,7 +247,7 @@ def run_rounds(
     overwrite : bool
         Replace another run at `out`.
     progress, note : callable
-        Told of rounds done, and of what was left out.
+        Told of rounds done, and of what was left out; without `note`, that is a warning.
 
     Returns
     -------
@@ -251,22 +268,39 @@ def run_rounds(
     opened = cache if isinstance(cache, Cache) else Cache(cache)
     try:
         problem = problems.from_cache(opened, positive=positive, partial=partial)
-        fingerprint = opened.fingerprint
     finally:
         if opened is not cache:
             opened.close()
-    for reason, count in problem.left_out.items():
-        note(f"{count} samples left out: {reason}")
+    for text in problem.notes:
+        if note is not None:
+            note(text)
+        else:
+            warnings.warn(text, stacklevel=2)
     document = judging.run(
         problem,
         specs,
         protocol,
-        fingerprint,
+        opened.fingerprint,
+        made_with=_made_with(opened),
         out=Path(out) if out is not None else None,
         overwrite=overwrite,
         progress=progress,
     )
     return Run(document)
+
+
+def _made_with(cache: Cache) -> dict[str, Any]:
+    import numpy
+    import scipy
+    import sklearn
+    import xgboost
+
+    return {
+        "cache": str(cache.path),
+        "recipe": dict(cache.header.recipe),
+        "python": platform.python_version(),
+        "libraries": {library.__name__: library.__version__ for library in (numpy, scipy, sklearn, xgboost)},
+    }
 
 
 def cache_info(path: StrPath) -> dict[str, Any]:
@@ -333,8 +367,10 @@ def demo(
     OutputExists
         If the folder exists and is not empty.
     """
-    from .extract import phantoms
+    from .extract import backbones, engines, phantoms, weights
 
+    engines.check_installed()
+    weights.resolve("imagenet", backbones.find("efficientnetlite0"))
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise errors.OutputExists(f"{target} exists already. Give another folder: icehouse demo DIR")

@@ -7,6 +7,7 @@ that `icehouse --help` answers at once.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -78,7 +79,7 @@ def main() -> None:
 @click.option("--root", type=click.Path(), help="What a manifest's paths are relative to, if not its folder.")
 @click.option("--limit", type=click.IntRange(1), help="Take the first N samples of each class only.")
 @click.option(
-    "--dry-run", is_flag=True, help="Say what would be computed, how long and how large; write nothing."
+    "--dry-run", is_flag=True, help="Say what would be computed, how long and how large; write no cache."
 )
 @click.option("--accept-drift", is_flag=True, help="Add vectors although the network's results have drifted.")
 @json_option
@@ -174,14 +175,11 @@ def demo(folder: str, quiet: bool) -> None:
     from . import api
     from .report import progress, tables
 
-    with (
-        progress.bar("Extracting", shown=not quiet) as extracting,
-        progress.bar("Judging", shown=not quiet) as judging,
-    ):
+    with progress.bar("Demo", shown=not quiet) as update:
         made = api.demo(
             folder,
-            extracting=lambda now: extracting(now.done, now.total, progress.extraction_words(now)),
-            judging=lambda done, total: judging(done, total, "rounds"),
+            extracting=lambda now: update(now.done, now.total, progress.extraction_words(now)),
+            judging=lambda done, total: update(done, total, "rounds"),
             note=_note(quiet),
         )
     click.echo(tables.run_tables(made["run"].document))
@@ -234,5 +232,5 @@ def _show(document: Any, as_json: bool, as_text: Callable[[Any], str]) -> None:
 
 
 def _note(quiet: bool) -> Callable[[str], None]:
-    """Return what says a message on stderr."""
-    return (lambda text: None) if quiet else (lambda text: click.echo(text, err=True))
+    """Return what says a message on stderr, above the progress bar if there is one."""
+    return (lambda text: None) if quiet else (lambda text: print(text, file=sys.stderr))

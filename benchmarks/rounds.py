@@ -86,10 +86,12 @@ def user_side(cache: Path, run_folder: Path) -> None:
     from sklearn.svm import SVC
     from xgboost import XGBClassifier
 
+    with np.load(run_folder / "splits.npz") as file:
+        splits, labels, content = file["tested"], file["label"], file["content"]
     with h5py.File(cache) as file:
-        X, labels = file["vectors/avg_pool"][()], file["samples/label"].asstr()[()]
+        row_of = {digest.tobytes(): row for row, digest in enumerate(file["images/content"][()])}
+        X = file["vectors/avg_pool"][()][[row_of[digest.tobytes()] for digest in content]]
     classes, y = np.unique(labels, return_inverse=True)
-    splits = np.load(run_folder / "splits.npz")["tested"]
     right: dict[str, list[float]] = {head: [] for head in HEADS}
     seconds = dict.fromkeys(HEADS, 0.0)
 

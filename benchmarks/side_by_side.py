@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import joblib
 
 
 def run(script: str, *arguments: str) -> dict[str, float]:
@@ -36,12 +39,8 @@ def table(headings: list[str], rows: list[list[str]]) -> str:
 
 def machine() -> str:
     """Return one line about this machine."""
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ),
-        "unknown processor",
-    )
-    return f"{model}, {len(os.sched_getaffinity(0))} processors, Python {sys.version.split()[0]}"
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    model = names[0] if names else platform.machine()
+    return f"{model}, {joblib.cpu_count()} processors, Python {platform.python_version()}"

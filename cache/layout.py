@@ -30,7 +30,6 @@ ATTRIBUTES = (
 """The attributes of the root group; the JSON ones are `recipe`, `fingerprints` and `selection`."""
 
 MAX_STRING_BYTES = 4096
-MAX_RECIPE_BYTES = 60_000  # an HDF5 attribute holds 64 KB
 MAX_LAYERS = 64
 MAX_COLUMNS = 256
 

@@ -57,10 +57,14 @@ class Samples:
         return len(self.path)
 
     def as_dict(self) -> dict[str, NDArray[Any]]:
-        """Return every one-dimensional column by name, content as hexadecimal: ready for `pandas.DataFrame`."""
+        """Return every column by name, content as hexadecimal: ready for `pandas.DataFrame`.
+
+        A column of the user's own that is called like one of these gets `manifest_` before its name.
+        """
         table: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in TEXTS + NUMBERS}
         table["content"] = np.array([row.tobytes().hex() for row in self.content], dtype="U64")
-        return {**table, **self.columns}
+        own = {f"manifest_{name}" if name in table else name: column for name, column in self.columns.items()}
+        return {**table, **own}
 
     def equals(self, other: Samples) -> bool:
         """Tell whether both tables hold the same rows in the same order."""

@@ -6,9 +6,9 @@ is picked up by the next one. Merging is `commit`'s work.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import shutil
 import socket
 import zipfile
 from collections.abc import Iterator
@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from .. import errors
 from . import atomic
 from .recipe import Recipe, canonical_json, differences
+
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,12 @@ class Staging:
         self.cache_path = cache_path
         self.folder = cache_path.with_name(cache_path.name + ".partial")
         self._lock = FileLock(self.folder / "lock", timeout=0)
+        self._next = 0
+        self._fingerprint = ""
 
     def __enter__(self) -> Staging:
         try:
-            self.folder.mkdir(exist_ok=True)
-            self._lock.acquire()
+            self._acquire()
             self._sign()
             atomic.remove_leftovers(self.cache_path)
         except Timeout:
@@ -104,6 +107,16 @@ class Staging:
         except FileExistsError:
             raise errors.CacheError(f"{self.folder} is in the way: it is a file. Move it away.") from None
         return self
+
+    def _acquire(self) -> None:
+        for attempt in range(_ATTEMPTS):
+            self.folder.mkdir(exist_ok=True)
+            try:
+                self._lock.acquire()
+                return
+            except FileNotFoundError:  # another writer finished and took the folder away just now
+                if attempt == _ATTEMPTS - 1:
+                    raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -121,7 +134,9 @@ class Staging:
             If blocks of another recipe are waiting here.
         """
         note = self.folder / "recipe.json"
-        if note.exists() and self._block_files():
+        waiting = self._block_files()
+        self._next = int(waiting[-1].stem.partition("-")[2]) + 1 if waiting else 0
+        if note.exists() and waiting:
             found = json.loads(note.read_text(encoding="utf-8"))
             if differing := differences(found, recipe):
                 raise errors.RecipeMismatch(
@@ -130,10 +145,10 @@ class Staging:
                     "write to another file, or delete that folder."
                 )
         atomic.write_bytes(note, canonical_json(recipe).encode())
+        self._fingerprint = hashlib.sha256(canonical_json(recipe).encode()).hexdigest()
 
     def add(self, block: Block) -> None:
         """Write `block` durably."""
-        number = int(self._block_files()[-1].stem.split("-")[1]) + 1 if self._block_files() else 0
         arrays: dict[str, NDArray[Any]] = {
             "content": block.content,
             "frame": block.frame,
@@ -142,20 +157,32 @@ class Staging:
             "map_sum": block.map_sum,
             "facts": _json_bytes(block.facts),
             "maker": _json_bytes(block.maker),
+            "fingerprint": np.array(self._fingerprint),
         }
         arrays.update({f"vectors/{layer}": array for layer, array in block.vectors.items()})
         arrays.update({f"canary/{layer}": array for layer, array in block.canaries.items()})
-        path = self.folder / f"block-{number:08d}.npz"
+        path = self.folder / f"block-{self._next:08d}.npz"
+        self._next += 1
         with atomic.replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
 
     def blocks(self) -> Iterator[Block]:
-        """Yield the waiting blocks in the order they were written; an unreadable one is deleted."""
+        """Yield the waiting blocks in the order they were written; an unreadable one is deleted.
+
+        Raises
+        ------
+        RecipeMismatch
+            If a block is of another recipe than the one begun with.
+        """
         for path in self._block_files():
             try:
-                yield _read_block(path)
+                block, fingerprint = _read_block(path)
             except (ValueError, KeyError, OSError, zipfile.BadZipFile):
                 path.unlink()  # its images are simply computed again
+                continue
+            if fingerprint != self._fingerprint:
+                raise errors.RecipeMismatch(f"{path} holds vectors of another recipe: delete {self.folder}.")
+            yield block
 
     def clear(self) -> None:
         """Delete every block; call it once they are merged."""
@@ -180,13 +207,17 @@ class Staging:
         return "another process"
 
     def _remove(self) -> None:
-        # The lock file goes while it is held: whoever waits on it sees that it lost its name, and starts anew.
-        shutil.rmtree(self.folder, ignore_errors=True)
+        # The lock file goes last and while it is held: whoever waits on it sees that it lost its name, and
+        # starts anew. If a new writer is quicker than rmdir, the folder is not empty and stays: it is its own.
+        for path in sorted(self.folder.iterdir(), key=lambda path: path.name == "lock"):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
 
-def _read_block(path: Path) -> Block:
+def _read_block(path: Path) -> tuple[Block, str]:
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-        return Block(
+        block = Block(
             content=file["content"],
             frame=file["frame"],
             view=file["view"],
@@ -197,6 +228,7 @@ def _read_block(path: Path) -> Block:
             canaries=_family(file, "canary/"),
             maker=json.loads(file["maker"].tobytes()),
         )
+        return block, str(file["fingerprint"])
 
 
 def _json_bytes(value: dict[str, Any]) -> NDArray[np.uint8]:

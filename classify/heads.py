@@ -30,6 +30,8 @@ class Head:
         Whether vectors are standardized before it.
     probabilities : bool
         Whether its scores are probabilities; if not, loss is undefined.
+    withheld : tuple of str
+        Parameters that would change what its scores mean, and so cannot be set.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Head:
     make: Callable[[], Any]
     scaled: bool
     probabilities: bool
+    withheld: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,14 @@ HEADS: dict[str, Head] = {
     head.name: head
     for head in (
         Head("mlp", "64-32 MLP with ReLU and softmax, Adam, 100 epochs (the TRV paper's)", _mlp, True, True),
-        Head("svm", "support vector machine with an RBF kernel", _svm, True, False),
+        Head(
+            "svm",
+            "support vector machine with an RBF kernel",
+            _svm,
+            True,
+            False,
+            ("decision_function_shape", "probability"),
+        ),
         Head("xgboost", "gradient-boosted trees, XGBoost's defaults but 32 bins", _xgboost, False, True),
     )
 }
@@ -104,7 +114,7 @@ def parse(text: str) -> Spec:
         raise errors.UsageError(f"There is no head {name!r}.{_nearest(name, HEADS)} Known: {', '.join(HEADS)}.")
     if colon and not rest:
         raise errors.UsageError(f"Head {text!r}: parameters are expected after the colon, as in svm:C=10")
-    known = sorted(HEADS[name].make().get_params())
+    known = sorted(set(HEADS[name].make().get_params()) - set(HEADS[name].withheld))
     parameters: dict[str, Any] = {}
     for part in re.split(r",(?=\w+=)", rest) if rest else ():
         key, equals, value = part.partition("=")
@@ -122,6 +132,8 @@ def parse(text: str) -> Spec:
 
 def parse_all(texts: list[str]) -> list[Spec]:
     """Return the heads of a run, each named once."""
+    if not texts:
+        raise errors.UsageError("No head was named; see: icehouse heads")
     repeated = [text for index, text in enumerate(texts) if text in texts[:index]]
     if repeated:
         raise errors.UsageError(f"Head {repeated[0]!r} is named twice.")
@@ -138,8 +150,8 @@ def _value(text: str) -> Any:
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]
-    if re.fullmatch(r"\d+(-\d+)+", text):
-        return tuple(int(number) for number in text.split("-"))
+    if re.fullmatch(r"\d+([-,]\d+)+", text):
+        return tuple(int(number) for number in re.split("[-,]", text))
     for kind in (int, float):
         try:
             return kind(text)
@@ -151,5 +163,5 @@ def _value(text: str) -> Any:
 def defaults(head: Head) -> dict[str, Any]:
     """Return the parameters of a head with their defaults, those left out that their library decides."""
     parameters = head.make().get_params()
-    unset = (None, "deprecated")
-    return {k: v for k, v in parameters.items() if v not in unset and v == v}  # v != v: not a number
+    shown = {k: v for k, v in parameters.items() if v is not None and k not in head.withheld}
+    return {k: v for k, v in shown.items() if v == v}  # a parameter that is not a number stands for unset

@@ -26,7 +26,7 @@ class MLP(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn
 
     Parameters
     ----------
-    hidden : tuple of int, default=(64, 32)
+    hidden : int or tuple of int, default=(64, 32)
         Units of the hidden layers.
     epochs : int, default=100
     batch_size : int, default=32
@@ -61,7 +61,7 @@ class MLP(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn
 
     def __init__(
         self,
-        hidden: tuple[int, ...] = (64, 32),
+        hidden: int | tuple[int, ...] = (64, 32),
         epochs: int = 100,
         batch_size: int = 32,
         learning_rate: float = 1e-3,
@@ -93,7 +93,7 @@ class MLP(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn
             raise ValueError(f"MLP needs two classes or more, and y holds 1 class: {self.classes_[0]!r}.")
         seed = check_random_state(self.random_state).randint(2**31)
         generator = np.random.default_rng(seed)
-        sizes = (X.shape[1], *self.hidden, len(self.classes_))
+        sizes = (X.shape[1], *self._layers(), len(self.classes_))
         self._train(_Network(sizes, generator), X, targets, generator)
         return self
 
@@ -112,9 +112,15 @@ class MLP(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn
         predicted: NDArray[Any] = self.classes_[np.argmax(self.predict_proba(X), axis=1)]
         return predicted
 
+    def _layers(self) -> tuple[Any, ...]:
+        return tuple(self.hidden) if isinstance(self.hidden, (tuple, list)) else (self.hidden,)
+
     def _check_parameters(self) -> None:
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden must be positive numbers of units, not {self.hidden!r}.")
+        whole = [isinstance(units, int) and units > 0 for units in self._layers()]
+        if not whole or not all(whole):
+            raise ValueError(
+                f"hidden must be positive numbers of units, such as (64, 32), not {self.hidden!r}."
+            )
         if self.epochs < 1 or self.batch_size < 1:
             raise ValueError("epochs and batch_size must be 1 or more.")
         if not self.learning_rate > 0:

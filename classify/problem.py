@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +43,8 @@ class Problem:
     patient, path : ndarray of str, shape (n,)
     left_out : dict of str to int
         How many samples were left out, by the reason.
+    notes : tuple of str
+        What the user should know of the data.
     """
 
     X: NDArray[np.floating[Any]]
@@ -56,6 +57,12 @@ class Problem:
     patient: NDArray[np.str_]
     path: NDArray[np.str_]
     left_out: dict[str, int]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def patients(self) -> int:
+        """The number of patients; each row without a patient's name counts as one."""
+        return len(np.unique(self.patient[self.patient != ""])) + int(np.sum(self.patient == ""))
 
     @property
     def positive_class(self) -> str | None:
@@ -104,15 +111,16 @@ def from_cache(cache: Cache, *, positive: str | None = None, partial: bool = Fal
     patient = samples.patient[rows]
     content = samples.content[rows]
     grouped = bool(np.any(patient != ""))
+    notes = []
     if grouped and (blank := int(np.sum(patient == ""))):
-        warnings.warn(
-            f"{blank} rows have no patient's name; each of them counts as a patient of its own.", stacklevel=2
-        )
+        notes.append(f"{blank} rows have no patient's name; each of them counts as a patient of its own.")
     left_out = {
         "pending": pending,
         "failed": int(np.sum(samples.state == FAILED)),
         "without a label": len(set(cache.sample_of_row)) - len(set(rows)),
     }
+    left_out = {reason: count for reason, count in left_out.items() if count}
+    notes += [f"{count} samples left out: {reason}." for reason, count in left_out.items()]
     return Problem(
         X=X if len(labelled) == len(X) else X[labelled],
         y=y.astype(np.int64),
@@ -123,7 +131,8 @@ def from_cache(cache: Cache, *, positive: str | None = None, partial: bool = Fal
         content=content,
         patient=patient,
         path=samples.path[rows],
-        left_out={reason: count for reason, count in left_out.items() if count},
+        left_out=left_out,
+        notes=tuple(notes),
     )
 
 

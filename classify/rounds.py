@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -44,8 +43,8 @@ class Protocol:
 
     def check(self) -> None:
         """Raise `UsageError` for values that no protocol can have."""
-        if self.rounds < 1:
-            raise errors.UsageError(f"rounds must be 1 or more, not {self.rounds}.")
+        if not isinstance(self.rounds, int) or self.rounds < 1:
+            raise errors.UsageError(f"rounds must be a whole number of 1 or more, not {self.rounds!r}.")
         if not 0 < self.test_size < 1:
             raise errors.UsageError(f"test_size must lie between 0 and 1, not {self.test_size:g}.")
         if self.seed < 0:
@@ -58,6 +57,7 @@ def run(
     protocol: Protocol,
     fingerprint: str,
     *,
+    made_with: dict[str, Any] | None = None,
     out: Path | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -71,6 +71,8 @@ def run(
     protocol : Protocol
     fingerprint : str
         Of the vectors.
+    made_with : dict, optional
+        What else the run folder shall say: cache, library versions.
     out : Path, optional
         The run folder to write; an unfinished run of the same plan goes on there.
     overwrite : bool
@@ -83,7 +85,7 @@ def run(
         problem, rounds=protocol.rounds, test_size=protocol.test_size, seed=protocol.seed
     )
     plan = _plan(problem, specs, protocol, fingerprint, splits.fingerprint(problem, tested))
-    folder = RunFolder(out, plan, overwrite=overwrite) if out is not None else None
+    folder = RunFolder(out, plan, made_with or {}, overwrite=overwrite) if out is not None else None
     records: dict[tuple[str, int], Record] = {}
     if folder is not None:
         folder.save_splits(problem, tested)
@@ -137,10 +139,10 @@ def _side_by_side(
     and without starting processes. Each round computes on one thread: rounds at once are what fills the
     processors, and sums of floats then do not depend on their number.
     """
-    from joblib import Parallel, delayed
+    from joblib import Parallel, cpu_count, delayed
     from threadpoolctl import threadpool_limits
 
-    jobs = protocol.jobs or len(os.sched_getaffinity(0))
+    jobs = protocol.jobs or cpu_count()
 
     def one(head_number: int, spec: Spec, number: int) -> tuple[int, Record]:
         return head_number, _one_round(problem, tested[number], spec, number, protocol.seed)
@@ -191,10 +193,14 @@ def _answers(
     """
     if probabilities:
         scores = np.asarray(estimator.predict_proba(X[rows]))
+        if not (np.isfinite(scores).all() and scores.min() >= 0 and scores.max() <= 1 + 1e-6):
+            raise ValueError("its answers are no probabilities; training may have diverged")
         return scores.argmax(axis=1), scores
     scores = np.asarray(estimator.decision_function(X[rows]))
     if scores.ndim == 1:  # two classes: one number, positive for the second
         scores = np.column_stack([-scores, scores])
+    if not np.isfinite(scores).all():
+        raise ValueError("its scores are infinite or not a number; training may have diverged")
     return np.asarray(estimator.predict(X[rows])), scores
 
 
@@ -206,12 +212,14 @@ def _document(
     records: dict[tuple[str, int], Record],
     out: Path | None,
 ) -> dict[str, Any]:
-    heads, confusion, seconds = {}, {}, {}
+    heads, confusion, history, seconds = {}, {}, {}, {}
     for spec in specs:
         rounds = [records[spec.text, number] for number in range(protocol.rounds)]
         heads[spec.text] = summarize([record.judgement for record in rounds])
         matrices = [record.judgement.confusion for record in rounds]
         confusion[spec.text] = {"rounds": matrices, "sum": np.sum(matrices, axis=0).tolist()}
+        if any(record.history for record in rounds):
+            history[spec.text] = [record.history for record in rounds]
         seconds[spec.text] = round(sum(record.seconds for record in rounds), 3)
     return {
         "run": str(out) if out is not None else None,
@@ -219,9 +227,10 @@ def _document(
         "classes": plan["classes"],
         "positive": plan["positive"],
         "rows": plan["rows"],
-        "patients": len(np.unique(problem.groups)) if problem.grouped else None,
+        "patients": problem.patients if problem.grouped else None,
         "left_out": problem.left_out,
         "heads": heads,
         "confusion": confusion,
+        "history": history,
         "seconds": seconds,
     }

@@ -67,6 +67,8 @@ class RunFolder:
     path : Path
     plan : dict
         Everything that decides the numbers.
+    made_with : dict
+        What does not, and is good to know: cache, library versions.
     overwrite : bool
         Replace a run of another plan, or a finished one.
 
@@ -76,9 +78,12 @@ class RunFolder:
         If `path` holds something else than an unfinished run of the same plan.
     """
 
-    def __init__(self, path: Path, plan: dict[str, Any], *, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: Path, plan: dict[str, Any], made_with: dict[str, Any], *, overwrite: bool = False
+    ) -> None:
         self.path = path
         self.plan = plan
+        self.made_with = made_with
         try:
             self._claim(overwrite)
         except PermissionError:
@@ -165,6 +170,7 @@ class RunFolder:
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "plan": self.plan,
+            "made_with": self.made_with,
             "finished": finished,
         }
         text = json.dumps(note, indent=1, ensure_ascii=False)

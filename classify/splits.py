@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,27 +110,38 @@ def _draw(
     equal; what it takes too much or too little is made up in the next, larger stratum.
     """
     tested = np.zeros(count, dtype=bool)
-    shares = _shares([sum(map(len, groups)) for groups in strata], target, generator)
+    shares = _shares(strata, target, generator)
     owed = 0.0
     for groups, share in zip(strata, shares, strict=True):
         wanted = share + owed
         taken = 0
         for index in generator.permutation(len(groups)):
             rows = groups[index]
-            if taken + len(rows) <= wanted or generator.random() < (wanted - taken) / len(rows):
+            fits = taken + len(rows) <= wanted
+            if fits or generator.random() < (wanted - taken) / len(rows):
                 tested[rows] = True
                 taken += len(rows)
-            if taken >= wanted or taken + len(rows) > wanted:
+            if not fits:
                 break
         owed = wanted - taken
     return tested
 
 
-def _shares(sizes: list[int], target: int, generator: np.random.Generator) -> list[int]:
-    """Divide `target` by size, in whole numbers: largest remainders first, ties by lot."""
+def _shares(strata: list[list[NDArray[np.int64]]], target: int, generator: np.random.Generator) -> list[int]:
+    """Divide `target` among the strata by size, in whole numbers: largest remainders first, ties by lot.
+
+    A stratum of two groups or more gets one row at least, at the largest one's cost, so that a small class can
+    be tested at all.
+    """
+    sizes = [sum(map(len, groups)) for groups in strata]
     exact = [size * target / sum(sizes) for size in sizes]
     shares = [math.floor(share) for share in exact]
     lot = generator.permutation(len(sizes))
     by_remainder = sorted(range(len(sizes)), key=lambda i: (shares[i] - exact[i], lot[i]))
-    extra = Counter(by_remainder[: target - sum(shares)])
-    return [share + extra[index] for index, share in enumerate(shares)]
+    for index in by_remainder[: target - sum(shares)]:
+        shares[index] += 1
+    for index, groups in enumerate(strata):
+        if not shares[index] and len(groups) > 1:
+            shares[index] = 1
+            shares[int(np.argmax(shares))] -= 1
+    return shares

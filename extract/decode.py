@@ -59,12 +59,12 @@ class Preparation:
         ImageError
             If it cannot be read.
         """
-        facts, frames = raster.decode(content)
-        policies = intensity.DEFAULT
-        prepared = []
-        for pixels in frames:
-            if facts.bits > 8:
-                pixels = intensity.to_byte_range(pixels, policies)
-            resized = resize.resize(pixels, self.size)
-            prepared.append(Frame(resized, resize.thumbnail(resized)))
-        return facts, prepared
+        facts, pictures = raster.decode(content)
+        return facts, [self._frame(picture) for picture in pictures]
+
+    def _frame(self, picture: raster.Picture) -> Frame:
+        pixels = picture.pixels
+        if picture.bits > 8:
+            pixels = intensity.to_byte_range(pixels, intensity.DEFAULT)
+        resized = resize.resize(pixels, self.size)
+        return Frame(resized, resize.thumbnail(resized))

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any, Protocol
 
 import numpy as np
@@ -109,7 +108,7 @@ class KerasEngine:
         return Output({LAYER: np.asarray(result[LAYER])[:count]}, np.asarray(result["maps"])[:count])
 
     def libraries(self) -> dict[str, str]:
-        return {name: metadata.version(name) for name in ("keras", self._backend, "numpy")}
+        return {name: str(sys.modules[name].__version__) for name in ("keras", self._backend, "numpy")}
 
 
 def import_keras() -> Any:
@@ -121,13 +120,7 @@ def import_keras() -> Any:
         If Keras or every backend that can extract is missing.
     """
     if "KERAS_BACKEND" not in os.environ and "keras" not in sys.modules:
-        present = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
-        if importlib.util.find_spec("keras") is None or not present:
-            raise errors.MissingDependency(
-                "Computing vectors needs TensorFlow, which is not installed: pip install 'icehouse[extract]'. "
-                "Everything behind a cache (classify, cache info) works without it."
-            )
-        os.environ["KERAS_BACKEND"] = present[0]
+        os.environ["KERAS_BACKEND"] = check_installed()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         with _quiet_stderr():
@@ -139,6 +132,23 @@ def import_keras() -> Any:
             f"Keras cannot be imported ({error}): pip install 'icehouse[extract]'."
         ) from None
     return keras
+
+
+def check_installed() -> str:
+    """Return the first of Keras's backends that is installed, without importing it.
+
+    Raises
+    ------
+    MissingDependency
+        If Keras or every backend is missing.
+    """
+    present = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
+    if importlib.util.find_spec("keras") is None or not present:
+        raise errors.MissingDependency(
+            "Computing vectors needs TensorFlow, which is not installed: pip install 'icehouse[extract]'. "
+            "Everything behind a cache (classify, cache info) works without it."
+        )
+    return present[0]
 
 
 def _prepare(backend: str) -> None:

@@ -147,7 +147,6 @@ class _Job:
         self.engine: engines.Engine | None = None
         self.assembly: pipeline.Assembly | None = None
         self.failed = 0
-        self.drift = 0.0
 
     @property
     def looked_at(self) -> int:
@@ -161,6 +160,8 @@ class _Job:
 
     def _check_space(self, old: Cache | None) -> None:
         new = len({sample.path for sample in self.samples} - (set(old.samples.path) if old else set()))
+        if not new:
+            return
         need = 2 * new * self.backbone.bytes_per_image + (self.path.stat().st_size if old else 0)
         free = shutil.disk_usage(self.path.parent).free
         if need > free:
@@ -211,7 +212,7 @@ class _Job:
             now = self.engine.run(pixels).vectors
             for where, then in self.knowledge.canaries:
                 distance = canaries.check(now, then, where, accept=self.settings.accept_drift)
-                self.drift = max(self.drift, distance)
+                self.knowledge.drift = max(self.knowledge.drift, distance)
             self.assembly = pipeline.Assembly(self.engine, now, staging, self.settings.batch_size, self.clock)
         return self.assembly
 
@@ -230,7 +231,7 @@ class _Job:
         return self._summary(failures, computed, started)
 
     def _refuse_nothing(self, failures: list[Failure]) -> None:
-        if not failures:
+        if self.looked_at < len(self.samples):
             raise errors.Interrupted("Interrupted before the first image was computed; nothing was written.")
         first = failures[0]
         raise errors.SourceError(
@@ -282,23 +283,24 @@ class _Job:
             "icehouse": __version__,
             "python": platform.python_version(),
         }
-        if self.drift > canaries.TOLERANCE:
-            entry["accepted_drift"] = self.drift
+        if self.knowledge.drift > canaries.TOLERANCE:
+            entry["accepted_drift"] = self.knowledge.drift
         return entry
 
     def _summary(self, failures: list[Failure], computed: int, started: float) -> Summary:
         contents = {o.content for o in self.outcomes if o.failure is None and o.content is not None}
         frames = sum(self.knowledge.files[content].frames for content in contents)
         failed = {o.content or s.path for s, o in zip(self.samples, self.outcomes, strict=False) if o.failure}
+        reused = max(frames - computed, 0)
         seconds = time.perf_counter() - started
         rate = round(computed / self.clock.seconds, 2) if computed and self.clock.seconds else None
         return Summary(
             cache=self.path,
             fingerprint=recipes.fingerprint(self.recipe, engines.LAYER),
             samples=len(self.samples),
-            images=frames + len(failed),
+            images=computed + reused + len(failed),
             computed=computed,
-            reused=frames - computed,
+            reused=reused,
             failed=len(failed),
             dimensions={engines.LAYER: self.backbone.dimensions},
             engine=self.engine.name if self.engine else None,

@@ -31,12 +31,15 @@ class Knowledge:
         Where vectors are held, and the canaries' vectors that came with them.
     staged : bool
         Whether blocks wait to be merged.
+    drift : float
+        The largest distance between their canaries.
     """
 
     files: dict[bytes, Facts] = field(default_factory=dict)
     rows: set[tuple[bytes, int, int]] = field(default_factory=set)
     canaries: list[tuple[str, Mapping[str, NDArray[np.float32]]]] = field(default_factory=list)
     staged: bool = False
+    drift: float = 0.0
 
 
 def learn(old: Cache | None, staging: Staging, recipe: Recipe, *, accept_drift: bool) -> Knowledge:
@@ -62,7 +65,8 @@ def learn(old: Cache | None, staging: Staging, recipe: Recipe, *, accept_drift: 
         knowledge.rows.update(block.keys())
         if knowledge.canaries:
             where, then = knowledge.canaries[0]
-            canaries.check(block.canaries, then, where, accept=accept_drift)
+            drift = canaries.check(block.canaries, then, where, accept=accept_drift)
+            knowledge.drift = max(knowledge.drift, drift)
         else:
             knowledge.canaries.append((str(staging.folder), block.canaries))
         for digits, facts in block.facts.items():

@@ -7,8 +7,9 @@ bit, pypng for 16-bit PNG in colour (Pillow would cut it to 8 bits), tifffile fo
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,20 @@ MAX_PIXELS = 89_478_485
 
 _PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ORIENTATION = 0x0112  # the tag of EXIF and of TIFF
 _PLAIN_TIFF_COMPRESSIONS = (1, 8, 32946)  # none, Deflate twice: what tifffile decodes by itself
 
 Pixels = NDArray[Any]
+
+
+class Picture(NamedTuple):
+    """One frame in the file's own numbers: uint8, uint16, int32 or float32, shape (h, w) or (h, w, 3).
+
+    `bits` is its depth; an 8-bit picture with transparency is float32 between 0 and 255.
+    """
+
+    pixels: Pixels
+    bits: int
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,7 @@ class Facts:
         return asdict(self)
 
 
-def decode(content: bytes) -> tuple[Facts, list[Pixels]]:
+def decode(content: bytes) -> tuple[Facts, list[Picture]]:
     """Return what a file is and its frames.
 
     Parameters
@@ -55,14 +67,15 @@ def decode(content: bytes) -> tuple[Facts, list[Pixels]]:
     Returns
     -------
     facts : Facts
-    frames : list of ndarray, shape (h, w) or (h, w, 3)
-        In the file's own numbers: uint8, uint16, int32 or float32. Transparency is composited onto black, so
-        that such images are float32 in the same units.
+    frames : list of Picture
+        Upright; transparency is composited onto black.
 
     Raises
     ------
     ImageError
         If the file is not an image of a known format, is damaged or is too large.
+    MissingDependency
+        If the library that reads such files is not installed.
     """
     try:
         if content[:4] in _TIFF_MAGIC:
@@ -70,6 +83,10 @@ def decode(content: bytes) -> tuple[Facts, list[Pixels]]:
         return _decode_with_pillow(content)
     except errors.ImageError:
         raise
+    except ImportError as error:
+        raise errors.MissingDependency(
+            f"Reading this kind of image needs {error.name}: pip install 'icehouse[extract]'."
+        ) from None
     except UnidentifiedImageError:
         raise errors.ImageError("decode", "not an image of a known format") from None
     except MemoryError:
@@ -78,28 +95,32 @@ def decode(content: bytes) -> tuple[Facts, list[Pixels]]:
         raise errors.ImageError("decode", _reason(error)) from None
 
 
-def _decode_with_pillow(content: bytes) -> tuple[Facts, list[Pixels]]:
+def _decode_with_pillow(content: bytes) -> tuple[Facts, list[Picture]]:
     with Image.open(io.BytesIO(content), formats=_PILLOW_FORMATS) as image:
         _check_size(image.width, image.height)
-        bits = _png_bit_depth(content) if image.format == "PNG" else 8
-        facts = Facts(str(image.format), image.mode, image.width, image.height, max(bits, 8))
+        bits = max(_png_bit_depth(content), 8) if image.format == "PNG" else 8
         if bits == 16 and image.mode not in ("I;16", "I"):
-            channels = {"LA": "LA", "RGB": "RGB", "RGBA": "RGBA"}[_png_colour_type(content)]
-            return Facts("PNG", f"{channels};16", image.width, image.height, 16), [_png16(content)]
-        image.load()
-        upright = ImageOps.exif_transpose(image)
-        return facts, [_to_pixels(upright)]
+            pixels = _upright(_png16(content), image.getexif().get(_ORIENTATION, 1))
+            facts = Facts("PNG", f"{_png_colour_type(content)};16", image.width, image.height, bits)
+        else:
+            facts = Facts(str(image.format), image.mode, image.width, image.height, bits)
+            image.load()
+            pixels = _to_pixels(ImageOps.exif_transpose(image))
+        return facts, [Picture(pixels, bits)]
 
 
 def _to_pixels(image: Image.Image) -> Pixels:
     """Return a loaded Pillow image as grey or RGB, deep images in their own numbers."""
-    if image.mode in ("I;16", "I;16L", "I;16B", "I", "F", "L"):
+    if image.mode in ("I;16", "I;16L", "I;16B", "I", "F"):
         pixels = np.asarray(image)
-        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    if image.mode == "1":
-        return np.asarray(image.convert("L"))
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+        if "transparency" in image.info:  # one grey value stands for transparent
+            pixels = np.where(pixels == image.info["transparency"], 0, pixels).astype(pixels.dtype)
+        return pixels
     if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
         return _composited(np.asarray(image.convert("RGBA")), opaque=255)
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))
     return np.asarray(image.convert("RGB"))
 
 
@@ -134,7 +155,7 @@ def _png16(content: bytes) -> Pixels:
     return _composited(pixels, opaque=65535) if info["alpha"] else pixels
 
 
-def _decode_tiff(content: bytes) -> tuple[Facts, list[Pixels]]:
+def _decode_tiff(content: bytes) -> tuple[Facts, list[Picture]]:
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(content)) as file:
@@ -144,33 +165,33 @@ def _decode_tiff(content: bytes) -> tuple[Facts, list[Pixels]]:
         frames = []
         for index, page in pages:
             _check_size(page.keyframe.imagewidth, page.keyframe.imagelength)
-            frames.append(_tiff_page(content, index, page))
+            frames.append(Picture(_tiff_page(content, index, page), max(int(page.keyframe.bitspersample), 8)))
         first = pages[0][1].keyframe
-        bits = int(first.bitspersample)
-        mode = f"{first.photometric.name}" if hasattr(first.photometric, "name") else str(first.photometric)
-        facts = Facts("TIFF", mode, first.imagewidth, first.imagelength, max(bits, 8), len(frames))
-        return facts, frames
+        mode = getattr(first.photometric, "name", str(first.photometric))
+        return Facts("TIFF", mode, first.imagewidth, first.imagelength, frames[0].bits, len(frames)), frames
 
 
 def _tiff_page(content: bytes, index: int, page: Any) -> Pixels:
     shape = page.keyframe
     if shape.bitspersample <= 8:
         return _tiff_page_by_pillow(content, index)
+    white_is_zero = int(shape.photometric) == 0
     if int(shape.compression) not in _PLAIN_TIFF_COMPRESSIONS:
         if shape.samplesperpixel > 1:
             raise errors.ImageError(
                 "decode",
                 f"TIFF in colour, {shape.bitspersample} bits, with {shape.compression.name} compression",
             )
-        return _tiff_page_by_pillow(content, index)
-    pixels: Pixels = page.asarray()
+        pixels = _tiff_page_by_pillow(content, index)
+        return _inverted(pixels) if white_is_zero else pixels
+    pixels = page.asarray()
     if shape.planarconfig == 2:
         pixels = np.moveaxis(pixels, 0, -1)
-    pixels = _upright(pixels, page)
-    photometric = int(shape.photometric)
+    tag = page.tags.get(_ORIENTATION)
+    pixels = _upright(pixels, tag.value if tag is not None else 1)
     if pixels.ndim == 2:
-        return _inverted(pixels) if photometric == 0 else pixels
-    if photometric == 2 and pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
+        return _inverted(pixels) if white_is_zero else pixels
+    if int(shape.photometric) == 2 and pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
         opaque = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
         return pixels if pixels.shape[-1] == 3 else _composited(pixels, opaque=opaque)
     raise errors.ImageError("decode", f"a TIFF page of shape {pixels.shape}, which is neither grey nor RGB")
@@ -183,10 +204,9 @@ def _tiff_page_by_pillow(content: bytes, index: int) -> Pixels:
         return _to_pixels(ImageOps.exif_transpose(image))
 
 
-def _upright(pixels: Pixels, page: Any) -> Pixels:
-    """Apply TIFF's orientation tag, as Pillow does for the files that it reads."""
-    tag = page.tags.get("Orientation")
-    turns = {
+def _upright(pixels: Pixels, orientation: Any) -> Pixels:
+    """Apply the orientation that EXIF or TIFF notes, as Pillow does for the files that it reads."""
+    turns: dict[int, Callable[[Pixels], Pixels]] = {
         2: lambda a: a[:, ::-1],
         3: lambda a: a[::-1, ::-1],
         4: lambda a: a[::-1],
@@ -195,7 +215,7 @@ def _upright(pixels: Pixels, page: Any) -> Pixels:
         7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
         8: lambda a: a.swapaxes(0, 1)[::-1],
     }
-    turn = turns.get(int(tag.value)) if tag is not None else None
+    turn = turns.get(int(orientation))
     return turn(pixels) if turn else pixels
 
 

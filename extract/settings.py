@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
+import joblib
+
+from .. import errors
 from . import backbones
 from .decode import Preparation
 from .weights import Weights
@@ -37,8 +39,15 @@ class Settings:
     workers: int | None = None
     accept_drift: bool = False
 
+    def check(self) -> None:
+        """Raise `UsageError` for values that no extraction can have."""
+        for name, value in (("batch_size", self.batch_size), ("workers", self.threads())):
+            if not isinstance(value, int) or value < 1:
+                raise errors.UsageError(f"{name} must be a whole number of 1 or more, not {value!r}.")
+
     def threads(self) -> int:
-        return self.workers or len(os.sched_getaffinity(0))
+        """Return how many threads decode."""
+        return int(joblib.cpu_count()) if self.workers is None else self.workers
 
 
 def recipe_of(backbone: backbones.Backbone, weights: Weights) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from .. import errors
+from ..cache import layout
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".tif", ".tiff"})
 SPLIT_FOLDERS = frozenset({"train", "val", "valid", "validation", "test"})
@@ -130,7 +131,11 @@ def _is_split_folder(folder: Path) -> bool:
 def _files_below(folder: Path) -> Iterator[Path]:
     """Yield every visible file, in order of its path, following links to folders once."""
     seen: set[str] = set()
-    for here, folders, files in os.walk(folder, followlinks=True):
+
+    def refuse(error: OSError) -> None:
+        raise errors.SourceError(f"No permission to read the folder {error.filename}.")
+
+    for here, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
         real = os.path.realpath(here)
         if real in seen:
             folders[:] = []
@@ -194,6 +199,10 @@ def _check_header(header: list[str], manifest: Path) -> None:
     if "path" not in header:
         found = ", ".join(name for name in header if name) or "none"
         raise errors.SourceError(f"{manifest} has no column 'path'; its columns are: {found}.")
+    if len(header) > layout.MAX_COLUMNS:
+        raise errors.SourceError(f"{manifest} has {len(header)} columns; a cache holds {layout.MAX_COLUMNS}.")
+    if faulty := [name for name in header if not name.isprintable()]:
+        raise errors.SourceError(f"{manifest}: the column name {faulty[0]!r} holds control characters.")
     if "" in header:
         raise errors.SourceError(f"{manifest}: column {header.index('') + 1} has no name.")
     repeated = [name for name, count in Counter(header).items() if count > 1]
@@ -245,5 +254,7 @@ def _check_text(sample: Sample, data: Path) -> None:
             raise errors.SourceError(
                 f"{data}: the {name} {text!r} holds control characters or is not valid UTF-8."
             )
-        if len(text.encode()) > 4096:
-            raise errors.SourceError(f"{data}: the {name} of {sample.path!r} is longer than 4096 bytes.")
+        if len(text.encode()) > layout.MAX_STRING_BYTES:
+            raise errors.SourceError(
+                f"{data}: the {name} of {sample.path!r} is longer than {layout.MAX_STRING_BYTES} bytes."
+            )

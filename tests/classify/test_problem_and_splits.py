@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
-from icehouse import errors, open_cache
+from icehouse import errors, open_cache, run_rounds
 from icehouse.classify import splits
 from icehouse.classify.problem import Problem, from_cache, positive_class
 
@@ -125,6 +127,21 @@ def test_every_patient_has_the_same_chance_to_be_tested_whatever_its_size() -> N
     assert abs(large - 0.3) < 0.06
 
 
+def test_large_patients_do_not_make_the_test_part_small() -> None:
+    patient = np.repeat([f"p{index}" for index in range(16)], 30)
+    y = np.repeat(np.arange(16) % 2, 30)
+    tested = hold_out(problem_of(y, patient), rounds=300)
+    assert abs(tested.mean() - 0.3) < 0.01
+
+
+@pytest.mark.parametrize(("sizes", "test_size"), [((101, 103, 2), 0.2), ((50, 3), 0.1)])
+def test_a_small_class_is_tested_even_where_its_share_is_less_than_a_row(sizes, test_size) -> None:
+    y = np.repeat(np.arange(len(sizes)), sizes)
+    for row in hold_out(problem_of(y), test_size=test_size):
+        assert row.sum() == math.ceil(len(y) * test_size)
+        assert row[y == len(sizes) - 1].sum() == 1
+
+
 def test_every_class_is_on_both_sides_even_if_it_has_two_patients_only() -> None:
     y = np.array([0] * 40 + [1] * 2)
     tested = hold_out(problem_of(y), rounds=40)
@@ -169,9 +186,12 @@ def test_pending_samples_stop_the_work_unless_it_may_be_partial(make_cache, two_
 def test_a_blank_patient_is_a_patient_of_its_own_with_a_warning(make_cache, two_clouds) -> None:
     vectors, labels = two_clouds
     path = make_cache(vectors, labels, ["", "", *[f"p{index // 2}" for index in range(118)]])
-    with open_cache(path) as cache, pytest.warns(UserWarning, match="2 rows have no patient's name"):
+    with open_cache(path) as cache:
         problem = from_cache(cache)
-    assert len(np.unique(problem.groups)) == 2 + 59
+    assert len(np.unique(problem.groups)) == problem.patients == 2 + 59
+    assert problem.notes == ("2 rows have no patient's name; each of them counts as a patient of its own.",)
+    with pytest.warns(UserWarning, match="2 rows have no patient's name"):
+        run_rounds(path, ["svm"], rounds=1)
 
 
 def test_one_class_or_no_label_is_refused(make_cache, two_clouds) -> None:

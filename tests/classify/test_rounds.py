@@ -41,6 +41,7 @@ def test_the_document_is_what_others_rely_on(cache_path) -> None:
             assert "reason" in entry or None not in entry["rounds"]
     assert document["heads"]["svm"]["loss"]["mean"] is None
     assert document["heads"]["mlp"]["accuracy"]["mean"] > 0.75
+    assert [len(epochs["loss"]) for epochs in document["history"]["mlp"]] == [100] * 3
     assert sum(map(sum, document["confusion"]["mlp"]["sum"])) == 3 * math.ceil(0.3 * 120)
     json.dumps(document, allow_nan=False)
 
@@ -146,6 +147,12 @@ def test_a_folder_that_is_no_run_is_never_written_into(cache_path, tmp_path) -> 
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("head", ["mlp:learning_rate=1e30", "xgboost:objective=binary:logitraw"])
+def test_answers_that_are_no_probabilities_are_an_error_of_the_head(cache_path, head) -> None:
+    with pytest.raises(errors.HeadError, match="no probabilities"), np.errstate(all="ignore"):
+        run_rounds(cache_path, [head], rounds=1, jobs=1)
+
+
 def test_a_head_that_refuses_its_parameters_is_named_and_leaves_no_run_in_the_way(cache_path, tmp_path) -> None:
     with pytest.raises(errors.HeadError, match=r"Head svm:C=-1 failed in round \d: .*'C' parameter"):
         run_rounds(cache_path, ["svm:C=-1"], rounds=2, out=tmp_path / "run")
@@ -153,7 +160,15 @@ def test_a_head_that_refuses_its_parameters_is_named_and_leaves_no_run_in_the_wa
 
 
 @pytest.mark.parametrize(
-    "bad", [{"rounds": 0}, {"test_size": 0.0}, {"test_size": 1.0}, {"seed": -1}, {"test_size": float("nan")}]
+    "bad",
+    [
+        {"rounds": 0},
+        {"test_size": 0.0},
+        {"test_size": 1.0},
+        {"seed": -1},
+        {"test_size": float("nan")},
+        {"rounds": 2.5},
+    ],
 )
 def test_impossible_protocols_are_wrong_usage(cache_path, bad) -> None:
     with pytest.raises(errors.UsageError):

@@ -129,6 +129,22 @@ def test_an_image_that_is_gone_leaves_the_samples_and_comes_back_without_computi
     assert (summary.samples, summary.computed, summary.engine) == (12, 0, None)
 
 
+def test_a_cache_behind_a_link_stays_where_it_is(work) -> None:
+    (work / "big disk").mkdir()
+    (work / "features.h5").rename(work / "big disk" / "features.h5")
+    (work / "features.h5").symlink_to(work / "big disk" / "features.h5")
+    (work / "images" / "covid" / "0.png").rename(work / "images" / "covid" / "renamed.png")
+    with extract_features(work / "images", work / "features.h5", backbone="efficientnetlite0") as cache:
+        assert "covid/renamed.png" in cache.samples.path
+    assert (work / "features.h5").is_symlink()
+
+
+def test_settings_that_no_extraction_can_have_are_refused(work) -> None:
+    for bad in ({"batch_size": 0}, {"workers": -1}, {"batch_size": 2.5}):
+        with pytest.raises(errors.UsageError, match="must be a whole number of 1 or more"):
+            extract_features(work / "images", work / "features.h5", backbone="efficientnetlite0", **bad)
+
+
 def test_one_bad_image_is_listed_and_the_others_are_computed_and_it_is_tried_again(work) -> None:
     bad = work / "images" / "covid" / "bad.png"
     bad.write_text("no image")

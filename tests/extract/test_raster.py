@@ -45,7 +45,8 @@ def deep_png(pixels: np.ndarray, *, grey: bool, alpha: bool) -> bytes:
 def only_frame(content: bytes) -> np.ndarray:
     facts, (frame,) = raster.decode(content)
     assert facts.frames == 1
-    return frame
+    assert facts.bits == frame.bits
+    return frame.pixels
 
 
 def test_grey_and_colour_come_back_to_the_bit() -> None:
@@ -146,13 +147,33 @@ def test_lzw_tiff_is_read_too() -> None:
 
 def test_white_is_zero_tiff_is_inverted() -> None:
     np.testing.assert_array_equal(only_frame(tiff(DEEP, photometric="miniswhite")), 65535 - DEEP)
+    by_pillow = saved(Image.fromarray(DEEP), "TIFF", compression="tiff_lzw", tiffinfo={262: 0})
+    np.testing.assert_array_equal(only_frame(by_pillow), 65535 - DEEP)
+    np.testing.assert_array_equal(only_frame(tiff(GREY, photometric="miniswhite")), 255 - GREY)
+
+
+def test_a_grey_value_that_stands_for_transparent_is_laid_onto_black() -> None:
+    for pixels in (GREY, DEEP):
+        value = int(pixels[3, 4])
+        frame = only_frame(saved(Image.fromarray(pixels), transparency=value))
+        grey = frame[..., 0] if frame.ndim == 3 else frame
+        np.testing.assert_array_equal(grey, np.where(pixels == value, 0, pixels))
 
 
 def test_every_page_of_a_tiff_is_a_frame() -> None:
     pages = np.stack([DEEP, DEEP // 2, DEEP // 3])
     facts, frames = raster.decode(tiff(pages, photometric="minisblack"))
     assert facts.frames == 3
-    np.testing.assert_array_equal(np.stack(frames), pages)
+    np.testing.assert_array_equal(np.stack([frame.pixels for frame in frames]), pages)
+
+
+def test_pages_of_different_depths_are_each_scaled_by_their_own() -> None:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        writer.write(GREY, photometric="minisblack")
+        writer.write(DEEP, photometric="minisblack")
+    _, frames = Preparation((16, 16)).frames(buffer.getvalue())
+    assert all(80 < frame.pixels.mean() < 170 for frame in frames)
 
 
 @pytest.mark.parametrize(
