@@ -344,6 +344,7 @@ def list_heads() -> list[dict[str, Any]]:
 def demo(
     folder: StrPath,
     *,
+    drawing: Callable[[int, int], None] = lambda done, total: None,
     extracting: Callable[[Progress], None] = lambda _: None,
     judging: Callable[[int, int], None] = lambda done, total: None,
     note: Callable[[str], None] = lambda _: None,
@@ -354,7 +355,7 @@ def demo(
     ----------
     folder : str or Path
         Made anew; it gets the images of two scanners, a cache for each, and the run.
-    extracting, judging, note : callable
+    drawing, extracting, judging, note : callable
         Told of the progress of each part.
 
     Returns
@@ -375,8 +376,12 @@ def demo(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise errors.OutputExists(f"{target} exists already. Give another folder: icehouse demo DIR")
     note("Drawing 256 synthetic chest X-rays, half of them with a lesion, and 51 of another scanner")
-    home = phantoms.write_data_set(target / "images", phantoms.HOME, 128, 128, seed=1)
-    away = phantoms.write_data_set(target / "external", phantoms.ELSEWHERE, 25, 26, seed=2)
+    home = phantoms.write_data_set(
+        target / "images", phantoms.HOME, 128, 128, seed=1, progress=lambda done: drawing(done, 307)
+    )
+    away = phantoms.write_data_set(
+        target / "external", phantoms.ELSEWHERE, 25, 26, seed=2, progress=lambda done: drawing(256 + done, 307)
+    )
     paths = {"images": home, "external_images": away}
     for name, manifest in (("features", home), ("external_features", away)):
         paths[name] = target / f"{name}.h5"

@@ -178,6 +178,7 @@ def demo(folder: str, quiet: bool) -> None:
     with progress.bar("Demo", shown=not quiet) as update:
         made = api.demo(
             folder,
+            drawing=lambda done, total: update(done, total, "drawn"),
             extracting=lambda now: update(now.done, now.total, progress.extraction_words(now)),
             judging=lambda done, total: update(done, total, "rounds"),
             note=_note(quiet),

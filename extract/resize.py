@@ -31,21 +31,22 @@ def resize(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
     ndarray of float32, shape (height, width, 3)
         Grey images have three equal channels.
     """
-    out = np.empty((*size, 3), dtype=np.float32)
-    channels = (pixels,) if pixels.ndim == 2 else tuple(np.moveaxis(pixels, -1, 0))
-    for index, channel in enumerate(channels):
-        image = Image.fromarray(np.ascontiguousarray(channel, dtype=np.float32))
-        resized = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
-        np.clip(np.asarray(resized), 0.0, 255.0, out=out[..., index])
-    if len(channels) == 1:
-        out[..., 1] = out[..., 0]
-        out[..., 2] = out[..., 0]
-    return out
+    if pixels.ndim == 3 and (pixels[..., :1] == pixels[..., 1:]).all():
+        pixels = pixels[..., 0]  # grey that was stored as colour, as many X-rays are
+    if pixels.ndim == 2:
+        return np.repeat(_resized(pixels, size)[..., np.newaxis], 3, axis=-1)
+    return np.stack([_resized(pixels[..., index], size) for index in range(3)], axis=-1)
+
+
+def _resized(channel: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
+    image = Image.fromarray(np.ascontiguousarray(channel, dtype=np.float32))
+    resized = np.array(image.resize((size[1], size[0]), Image.Resampling.BICUBIC))
+    return np.clip(resized, 0.0, 255.0, out=resized)
 
 
 def thumbnail(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return an image (h, w, 3), values 0–255, as 16×16 grey in one row of 256 bytes."""
-    grey = np.ascontiguousarray(pixels.mean(axis=-1))
+    grey = (pixels[..., 0] + pixels[..., 1] + pixels[..., 2]) / np.float32(3)
     small = Image.fromarray(grey).resize((16, 16), Image.Resampling.BOX)
     rounded: NDArray[np.uint8] = np.rint(np.asarray(small)).clip(0, 255).astype(np.uint8).ravel()
     return rounded

@@ -29,7 +29,7 @@ HEADINGS = {
 
 def text_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str] | None]) -> str:
     """Return a table as plain text; a row that is None draws a line."""
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for number, heading in enumerate(headings):
         table.add_column(escape(heading), justify="right" if number else "left", no_wrap=True)
     for row in rows:
@@ -72,13 +72,14 @@ def confusion_table(document: dict[str, Any], head: str) -> str:
 
 def summary_table(document: dict[str, Any]) -> str:
     """Return all heads side by side: mean ± standard deviation of each metric over the rounds."""
+    heads = document["heads"]
     rows = [
-        [head, *(_mean_and_std(metrics[name]) for name in HEADINGS)]
-        for head, metrics in document["heads"].items()
+        [heading, *(_mean_and_std(metrics[name]) for metrics in heads.values())]
+        for name, heading in HEADINGS.items()
     ]
     count = document["rounds"]
     title = f"Mean ± standard deviation over {count} round{'s' if count != 1 else ''}; {_about(document)}"
-    return text_table(title, ["head", *HEADINGS.values()], rows)
+    return text_table(title, ["", *heads], rows)
 
 
 def run_tables(document: dict[str, Any]) -> str:
