@@ -17,6 +17,7 @@ from .cache.store import Cache
 if TYPE_CHECKING:
     from .extract.estimate import Estimate
     from .extract.extraction import Progress, Summary
+    from .extract.sources import Source
 
 StrPath = str | Path
 
@@ -123,13 +124,13 @@ def extract(
     **settings: Any,
 ) -> Summary:
     """Do what `extract_features` does and return its summary; `progress` and `note` tell of it on the way."""
-    from .extract import extraction, sources
+    from .extract import extraction
     from .extract.settings import Settings
 
     chosen = Settings(**settings)
     chosen.check()
     path = _cache_to_write(cache)
-    source = _read_source(sources, data, root, limit, note)
+    source = _read_source(data, root, limit, note)
     return extraction.extract(source, path, chosen, progress)
 
 
@@ -144,13 +145,12 @@ def estimate(
 ) -> Estimate:
     """Return what `extract` would compute, about how long it would take and how much disk; write nothing."""
     from .extract import estimate as estimates
-    from .extract import sources
     from .extract.settings import Settings
 
     chosen = Settings(**settings)
     chosen.check()
     path = _cache_to_write(cache)
-    source = _read_source(sources, data, root, limit, note)
+    source = _read_source(data, root, limit, note)
     return estimates.estimate(source, path, chosen)
 
 
@@ -162,9 +162,9 @@ def _cache_to_write(cache: StrPath) -> Path:
     return path.resolve() if path.is_symlink() else path
 
 
-def _read_source(
-    sources: Any, data: StrPath, root: StrPath | None, limit: int | None, note: Callable[[str], None]
-) -> Any:
+def _read_source(data: StrPath, root: StrPath | None, limit: int | None, note: Callable[[str], None]) -> Source:
+    from .extract import sources
+
     if limit is not None and limit < 1:
         raise errors.UsageError(f"limit must be 1 or more, not {limit}.")
     source = sources.read_source(Path(data), root=Path(root) if root is not None else None, limit=limit)
