@@ -141,7 +141,7 @@ def test_a_folder_without_write_permission_is_named(image_folder, cache_path, tm
         "os.setgid(65534); os.setuid(65534); cli.main(sys.argv[1:])"
     )
     for arguments in (
-        ("extract", "images", "-o", "new.h5", *LITE),
+        ("extract", "images", "-o", "new.h5", *LITE, "--weights", "random:1"),
         ("classify", "features.h5", "-o", "run", "--head", "svm", "--rounds", "2"),
     ):
         done = subprocess.run(
