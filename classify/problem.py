@@ -114,6 +114,8 @@ def from_cache(cache: Cache, *, positive: str | None = None, partial: bool = Fal
     notes = []
     if grouped and (blank := int(np.sum(patient == ""))):
         notes.append(f"{blank} rows have no patient's name; each of them counts as a patient of its own.")
+    if np.any(samples.split[rows] != ""):
+        notes.append("The samples' own split is not used: every round draws its own.")
     left_out = {
         "pending": pending,
         "failed": int(np.sum(samples.state == FAILED)),

@@ -46,6 +46,7 @@ def make_cache(tmp_path: Path) -> CacheMaker:
         *,
         content: np.ndarray | None = None,
         states: list[str] | None = None,
+        splits: list[str] | None = None,
         name: str = "features.h5",
     ) -> Path:
         if content is None:
@@ -55,7 +56,7 @@ def make_cache(tmp_path: Path) -> CacheMaker:
             {"kind": "by hand"},
             ("avg_pool",),
             {"frames": "all", "views": 1},
-            samples_of(content, labels, patients, states),
+            samples_of(content, labels, patients, states, splits),
             [],
             {"time": "2026-01-01T00:00:00+00:00"},
         )

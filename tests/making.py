@@ -43,6 +43,7 @@ def samples_of(
     labels: list[str],
     patients: list[str] | None = None,
     states: list[str] | None = None,
+    splits: list[str] | None = None,
 ) -> Samples:
     """Return a samples table with one sample for each content."""
     count = len(content)
@@ -51,7 +52,7 @@ def samples_of(
         path=np.array([f"{index}.png" for index in range(count)]),
         label=np.array(labels),
         patient=np.array(patients) if patients else empty,
-        split=empty,
+        split=np.array(splits) if splits else empty,
         content=content,
         state=np.array(states) if states else np.full(count, "done"),
         format=empty,

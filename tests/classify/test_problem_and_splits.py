@@ -194,6 +194,12 @@ def test_a_blank_patient_is_a_patient_of_its_own_with_a_warning(make_cache, two_
         run_rounds(path, ["svm"], rounds=1)
 
 
+def test_it_is_said_that_a_split_of_the_samples_own_is_not_used(make_cache, two_clouds) -> None:
+    vectors, labels = two_clouds
+    with open_cache(make_cache(vectors, labels, splits=["train", *["test"] * 119])) as cache:
+        assert from_cache(cache).notes == ("The samples' own split is not used: every round draws its own.",)
+
+
 def test_one_class_or_no_label_is_refused(make_cache, two_clouds) -> None:
     vectors, _ = two_clouds
     with (
