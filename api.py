@@ -5,7 +5,6 @@ The command line calls these functions and nothing below them.
 
 from __future__ import annotations
 
-import platform
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from .cache.store import Cache
 if TYPE_CHECKING:
     from .extract.estimate import Estimate
     from .extract.extraction import Progress, Summary
+    from .extract.settings import Settings
     from .extract.sources import Source
 
 StrPath = str | Path
@@ -125,12 +125,8 @@ def extract(
 ) -> Summary:
     """Do what `extract_features` does and return its summary; `progress` and `note` tell of it on the way."""
     from .extract import extraction
-    from .extract.settings import Settings
 
-    chosen = Settings(**settings)
-    chosen.check()
-    path = _cache_to_write(cache)
-    source = _read_source(data, root, limit, note)
+    source, path, chosen = _understood(data, cache, root, limit, note, settings)
     return extraction.extract(source, path, chosen, progress)
 
 
@@ -145,13 +141,26 @@ def estimate(
 ) -> Estimate:
     """Return what `extract` would compute, about how long it would take and how much disk; write nothing."""
     from .extract import estimate as estimates
+
+    source, path, chosen = _understood(data, cache, root, limit, note, settings)
+    return estimates.estimate(source, path, chosen)
+
+
+def _understood(
+    data: StrPath,
+    cache: StrPath,
+    root: StrPath | None,
+    limit: int | None,
+    note: Callable[[str], None],
+    settings: dict[str, Any],
+) -> tuple[Source, Path, Settings]:
+    """Return what an extraction is about, everything the user typed having been checked."""
     from .extract.settings import Settings
 
     chosen = Settings(**settings)
     chosen.check()
     path = _cache_to_write(cache)
-    source = _read_source(data, root, limit, note)
-    return estimates.estimate(source, path, chosen)
+    return _read_source(data, root, limit, note), path, chosen
 
 
 def _cache_to_write(cache: StrPath) -> Path:
@@ -261,6 +270,7 @@ def run_rounds(
     from .classify import heads as kinds
     from .classify import problem as problems
     from .classify import rounds as judging
+    from .classify import runs
 
     specs = kinds.parse_all(list(heads))
     protocol = judging.Protocol(rounds=rounds, test_size=test_size, seed=seed, jobs=jobs)
@@ -281,26 +291,12 @@ def run_rounds(
         specs,
         protocol,
         opened.fingerprint,
-        made_with=_made_with(opened),
+        made_with=runs.made_with(opened) if out is not None else None,
         out=Path(out) if out is not None else None,
         overwrite=overwrite,
         progress=progress,
     )
     return Run(document)
-
-
-def _made_with(cache: Cache) -> dict[str, Any]:
-    import numpy
-    import scipy
-    import sklearn
-    import xgboost
-
-    return {
-        "cache": str(cache.path),
-        "recipe": dict(cache.header.recipe),
-        "python": platform.python_version(),
-        "libraries": {library.__name__: library.__version__ for library in (numpy, scipy, sklearn, xgboost)},
-    }
 
 
 def cache_info(path: StrPath) -> dict[str, Any]:

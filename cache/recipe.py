@@ -32,9 +32,14 @@ def canonical_json(recipe: Recipe) -> str:
     return json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def digest(recipe: Recipe) -> str:
+    """Return the SHA-256 of `recipe`, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(recipe).encode()).hexdigest()
+
+
 def fingerprint(recipe: Recipe, layer: str) -> str:
-    """Return the SHA-256 (64 hexadecimal digits) of `recipe` together with the layer the vector is taken at."""
-    return hashlib.sha256(canonical_json({**recipe, "layer": layer}).encode()).hexdigest()
+    """Return the digest of `recipe` together with the layer the vector is taken at."""
+    return digest({**recipe, "layer": layer})
 
 
 def fingerprints(recipe: Recipe, layers: tuple[str, ...]) -> dict[str, str]:

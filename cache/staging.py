@@ -6,7 +6,6 @@ is picked up by the next one. Merging is `commit`'s work.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import socket
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 
 from .. import errors
 from . import atomic
-from .recipe import Recipe, canonical_json, differences
+from .recipe import Recipe, canonical_json, differences, digest
 
 _ATTEMPTS = 5
 
@@ -145,7 +144,7 @@ class Staging:
                     "write to another file, or delete that folder."
                 )
         atomic.write_bytes(note, canonical_json(recipe).encode())
-        self._fingerprint = hashlib.sha256(canonical_json(recipe).encode()).hexdigest()
+        self._fingerprint = digest(recipe)
 
     def add(self, block: Block) -> None:
         """Write `block` durably."""

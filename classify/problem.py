@@ -171,15 +171,13 @@ def positive_class(classes: tuple[str, ...], given: str | None) -> int | None:
 def _groups(patient: NDArray[np.str_], content: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Number the sets of rows that are tied by a common patient or by the same image."""
     count = len(patient)
-    keys = [_numbers(np.array([row.tobytes() for row in content], dtype=object))]
+    rows = np.arange(count)
+    image = count + _numbers(np.array([row.tobytes() for row in content], dtype=object))
+    person = 3 * count + rows  # a person of its own, unless the patient has a name
     named = patient != ""
-    by_patient = np.arange(count) + count
-    by_patient[named] = _numbers(patient[named])
-    keys.append(by_patient)
-    nodes = np.concatenate([keys[0], keys[1] + count])
-    rows = np.concatenate([np.arange(count), np.arange(count)])
-    size = count + int(nodes.max()) + 1
-    graph = coo_array((np.ones(2 * count, dtype=np.int8), (rows, nodes + count)), shape=(size, size))
+    person[named] = 2 * count + _numbers(patient[named])
+    ends = (np.concatenate([rows, rows]), np.concatenate([image, person]))
+    graph = coo_array((np.ones(2 * count, dtype=np.int8), ends), shape=(4 * count, 4 * count))
     _, component = connected_components(graph, directed=False)
     return _numbers(component[:count])
 

@@ -80,7 +80,6 @@ def run(
     progress : callable
         Called with the rounds done and their number, over all heads.
     """
-    protocol.check()
     tested = splits.repeated_hold_out(
         problem, rounds=protocol.rounds, test_size=protocol.test_size, seed=protocol.seed
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import platform
 import re
 import zipfile
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from .. import errors
 from ..cache import atomic
+from ..cache.store import Cache
 from .metrics import Judgement
 from .problem import Problem
 
@@ -188,6 +190,20 @@ class RunFolder:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
         atomic.write_bytes(self.path / name, buffer.getvalue())
+
+
+def made_with(cache: Cache) -> dict[str, Any]:
+    """Return what a run on `cache` should note beside its plan: the cache, its recipe, the libraries."""
+    import scipy
+    import sklearn
+    import xgboost
+
+    return {
+        "cache": str(cache.path),
+        "recipe": dict(cache.header.recipe),
+        "python": platform.python_version(),
+        "libraries": {library.__name__: library.__version__ for library in (np, scipy, sklearn, xgboost)},
+    }
 
 
 def _read_record(path: Path) -> Record:

@@ -48,10 +48,13 @@ class Engine(Protocol):
         Such as "keras-tensorflow".
     device : str
         "cpu" or "gpu".
+    batch_size : int
+        The most frames that `run` takes at once.
     """
 
     name: str
     device: str
+    batch_size: int
 
     def run(self, pixels: NDArray[np.float32]) -> Output:
         """Return the vectors of frames (k, h, w, 3) with values 0–255, k at most the batch size."""
@@ -71,7 +74,7 @@ def load(backbone: Backbone, weights: Weights, batch_size: int, calibration: NDA
     weights : Weights
     batch_size : int
         Every batch is filled up to it, so that the network is compiled once and vectors do not depend on what
-        else is in a batch.
+        else is in a batch; it becomes large enough for the canaries at least.
     calibration : ndarray of float32, shape (3, h, w, 3)
         The canaries' pixels, 0–255; random weights are calibrated on them.
     """
@@ -86,7 +89,7 @@ class KerasEngine:
     ) -> None:
         keras = import_keras()
         self._scale = backbones.SCALINGS[backbone.scaling]
-        self._batch_size = batch_size
+        self.batch_size = max(batch_size, len(calibration))
         network = backbones.build(backbone)
         if weights.path is not None:
             backbones.load_file(network, backbone, weights.path)
@@ -102,7 +105,7 @@ class KerasEngine:
 
     def run(self, pixels: NDArray[np.float32]) -> Output:
         count = len(pixels)
-        batch = np.zeros((self._batch_size, *pixels.shape[1:]), dtype=np.float32)
+        batch = np.zeros((self.batch_size, *pixels.shape[1:]), dtype=np.float32)
         batch[:count] = self._scale(pixels)
         result = self._model.predict_on_batch(batch)
         return Output({LAYER: np.asarray(result[LAYER])[:count]}, np.asarray(result["maps"])[:count])

@@ -11,9 +11,8 @@ from typing import Any
 from .. import errors
 from ..cache.store import Cache
 from . import backbones, canaries, engines, pipeline, weights
-from .decode import Preparation
 from .knowledge import facts_of, refuse_other_recipe
-from .settings import Settings, recipe_of
+from .settings import Settings, preparation_of, recipe_of
 from .sources import Source
 
 
@@ -87,16 +86,15 @@ def _seconds_per_image(
     files: list[Path], backbone: backbones.Backbone, found: weights.Weights, settings: Settings
 ) -> float:
     """Time decoding and network on the first files, after one batch that is not counted."""
-    preparation = Preparation((backbone.size, backbone.size))
+    preparation = preparation_of(backbone)
     pixels = canaries.pixels(preparation)
-    size = max(settings.batch_size, len(pixels))
-    engine = engines.load(backbone, found, size, pixels)
+    engine = engines.load(backbone, found, settings.batch_size, pixels)
     engine.run(pixels)
     clock = pipeline.Clock()
-    tried = files[:size]
+    tried = files[: engine.batch_size]
     for file in tried:
         pipeline.read(file, {}, preparation, clock)
     started = time.perf_counter()
     engine.run(pixels)  # filled up to a whole batch, as every one is
-    network = (time.perf_counter() - started) / size
+    network = (time.perf_counter() - started) / engine.batch_size
     return clock.decode / len(tried) / settings.threads() + network

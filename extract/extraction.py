@@ -27,11 +27,10 @@ from ..cache.staging import Staging
 from ..cache.store import Cache
 from . import backbones, canaries, engines, pipeline
 from . import weights as weight_files
-from .decode import Preparation
 from .interrupt import stop_on_signal
 from .knowledge import Knowledge, contents_by_path, learn
 from .raster import Facts
-from .settings import SELECTION, Settings, recipe_of
+from .settings import SELECTION, Settings, preparation_of, recipe_of
 from .sources import Sample, Source
 
 
@@ -140,7 +139,7 @@ class _Job:
         self.backbone = backbones.find(settings.backbone)
         self.weights = weight_files.resolve(settings.weights, self.backbone)
         self.recipe = recipe_of(self.backbone, self.weights)
-        self.preparation = Preparation((self.backbone.size, self.backbone.size))
+        self.preparation = preparation_of(self.backbone)
         self.clock = pipeline.Clock()
         self.knowledge = Knowledge()
         self.outcomes: list[_Outcome] = []
@@ -207,8 +206,7 @@ class _Job:
         """Load the network when the first image needs it, and see that it computes what is held."""
         if self.assembly is None:
             pixels = canaries.pixels(self.preparation)
-            size = max(self.settings.batch_size, len(pixels))
-            self.engine = engines.load(self.backbone, self.weights, size, pixels)
+            self.engine = engines.load(self.backbone, self.weights, self.settings.batch_size, pixels)
             now = self.engine.run(pixels).vectors
             for where, then in self.knowledge.canaries:
                 distance = canaries.check(now, then, where, accept=self.settings.accept_drift)

@@ -175,7 +175,6 @@ def _tiff_page(content: bytes, index: int, page: Any) -> Pixels:
     shape = page.keyframe
     if shape.bitspersample <= 8:
         return _tiff_page_by_pillow(content, index)
-    white_is_zero = int(shape.photometric) == 0
     if int(shape.compression) not in _PLAIN_TIFF_COMPRESSIONS:
         if shape.samplesperpixel > 1:
             raise errors.ImageError(
@@ -183,13 +182,14 @@ def _tiff_page(content: bytes, index: int, page: Any) -> Pixels:
                 f"TIFF in colour, {shape.bitspersample} bits, with {shape.compression.name} compression",
             )
         pixels = _tiff_page_by_pillow(content, index)
-        return _inverted(pixels) if white_is_zero else pixels
-    pixels = page.asarray()
-    if shape.planarconfig == 2:
-        pixels = np.moveaxis(pixels, 0, -1)
-    tag = page.tags.get(_ORIENTATION)
-    pixels = _upright(pixels, tag.value if tag is not None else 1)
+    else:
+        pixels = page.asarray()
+        if shape.planarconfig == 2:
+            pixels = np.moveaxis(pixels, 0, -1)
+        tag = page.tags.get(_ORIENTATION)
+        pixels = _upright(pixels, tag.value if tag is not None else 1)
     if pixels.ndim == 2:
+        white_is_zero = int(shape.photometric) == 0
         return _inverted(pixels) if white_is_zero else pixels
     if int(shape.photometric) == 2 and pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
         opaque = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1

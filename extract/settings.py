@@ -50,11 +50,16 @@ class Settings:
         return int(joblib.cpu_count()) if self.workers is None else self.workers
 
 
+def preparation_of(backbone: backbones.Backbone) -> Preparation:
+    """Return how pixels are prepared for `backbone`."""
+    return Preparation((backbone.size, backbone.size))
+
+
 def recipe_of(backbone: backbones.Backbone, weights: Weights) -> dict[str, Any]:
     """Return everything that decides a vector's values but the layer, and nothing else."""
     return {
         "kind": "icehouse",
-        **Preparation((backbone.size, backbone.size)).recipe(),
+        **preparation_of(backbone).recipe(),
         "scaling": backbone.scaling,
         "augment": None,
         "backbone": backbone.name,
