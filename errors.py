@@ -18,6 +18,7 @@ IcehouseError                    1  something failed, with one clear message
         RecipeMismatch           1  vectors of two recipes were about to be mixed
         CanaryDrift              1  this machine's network no longer computes what the cache holds
     OutputExists                 1  an output would be overwritten (also FileExistsError)
+    DiskFull                     1  no room for what was to be written (also OSError)
     ClassesError                 1  labels, classes or patients do not allow what was asked (also ValueError)
     HeadError                    1  a head refused its parameters or the data
     RunError                     1  a run folder cannot be read or resumed
@@ -99,6 +100,10 @@ class CanaryDrift(CacheError):
 
 
 class OutputExists(IcehouseError, FileExistsError):
+    pass
+
+
+class DiskFull(IcehouseError, OSError):
     pass
 
 

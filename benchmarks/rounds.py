@@ -26,9 +26,10 @@ SHAPES = ((252, 2), (1124, 3))
 
 def synthetic(images: int, classes: int, path: Path) -> None:
     """Write a cache of vectors that overlap about as much as real ones do."""
-    from icehouse.cache.commit import Contents, commit
+    from icehouse.cache.commit import commit
     from icehouse.cache.samples import Samples
     from icehouse.cache.staging import Block
+    from icehouse.cache.writing import Contents
 
     generator = np.random.default_rng(0)
     labels = np.arange(images) % classes
@@ -61,7 +62,7 @@ def synthetic(images: int, classes: int, path: Path) -> None:
         canaries={},
         maker={},
     )
-    contents = Contents({"kind": "synthetic"}, ("avg_pool",), {}, samples, [], {"time": ""})
+    contents = Contents({"kind": "synthetic"}, ("avg_pool",), {}, samples, [], [{"time": ""}])
     commit(path, None, [block], contents)
 
 

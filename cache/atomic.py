@@ -5,11 +5,20 @@ So a reader sees the whole old file or the whole new one, and a kill or a full d
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from .. import errors
+
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""What the system says where nothing may be written."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -25,17 +34,34 @@ def replacing(path: Path) -> Iterator[Path]:
     ------
     Path
         A name in the same folder that does not exist yet; the caller creates the file there.
+
+    Raises
+    ------
+    DiskFull
+        If there is no room for it, or it would be larger than files may be.
+    CacheError
+        If nothing may be written there.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
         temporary.replace(path)
         sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         with suppress(FileNotFoundError):
             temporary.unlink()
+        number = error.errno if isinstance(error, OSError) else None
+        if number in _FULL:
+            raise errors.DiskFull(
+                f"No room to write {path}: the disk, a quota or the largest allowed file size is reached. What "
+                "stood there is untouched; make room and repeat the command."
+            ) from None
+        if number in FORBIDDEN:
+            raise errors.CacheError(f"No permission to write {path}.") from None
         raise
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .recipe import canonical_json
 
 BLOCK_ROWS = 256
 
@@ -14,11 +17,16 @@ BLOCK_ROWS = 256
 def of_block(rows: NDArray[Any]) -> NDArray[np.uint8]:
     """Return the SHA-256, shape (32,), of an array's little-endian bytes in C order."""
     contiguous = np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder("<"))
-    return np.frombuffer(hashlib.sha256(contiguous.tobytes()).digest(), dtype=np.uint8)
+    return np.frombuffer(hashlib.sha256(contiguous.reshape(-1).view(np.uint8).data).digest(), dtype=np.uint8)
 
 
-def of_rows(dataset: Any, first_block: int = 0) -> NDArray[np.uint8]:
-    """Return the SHA-256 of each block of 256 rows of `dataset`, from block `first_block` on.
+def blocks_of(rows: int) -> int:
+    """Return in how many blocks so many rows are."""
+    return -(-rows // BLOCK_ROWS)
+
+
+def of_rows(dataset: Any) -> NDArray[np.uint8]:
+    """Return the SHA-256 of each block of 256 rows of `dataset`.
 
     Parameters
     ----------
@@ -28,11 +36,22 @@ def of_rows(dataset: Any, first_block: int = 0) -> NDArray[np.uint8]:
     -------
     ndarray of uint8, shape (blocks, 32)
     """
-    starts = range(first_block * BLOCK_ROWS, dataset.shape[0], BLOCK_ROWS)
+    starts = range(0, dataset.shape[0], BLOCK_ROWS)
     digests = [of_block(dataset[start : start + BLOCK_ROWS]) for start in starts]
     return np.array(digests, dtype=np.uint8).reshape(len(digests), 32)
+
+
+def match(rows: NDArray[Any], stored: NDArray[np.uint8], block: int) -> bool:
+    """Tell whether the rows of a block have the checksum that is stored for it."""
+    return block < len(stored) and np.array_equal(of_block(rows), stored[block])
 
 
 def of_whole(dataset: Any) -> NDArray[np.uint8]:
     """Return the SHA-256 of a dataset without rows, shape (1, 32)."""
     return of_block(dataset[()]).reshape(1, 32)
+
+
+def of_attributes(values: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """Return the SHA-256 of attributes as canonical JSON, shape (1, 32)."""
+    digest = hashlib.sha256(canonical_json(values).encode("utf-8", "surrogateescape")).digest()
+    return np.frombuffer(digest, dtype=np.uint8).reshape(1, 32)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .keys import contents_in, contents_of
 from .store import Cache
 
 
@@ -17,19 +18,19 @@ def describe(cache: Cache) -> dict[str, Any]:
     some may belong to images that no sample names any more (`spare`).
     """
     samples, header = cache.samples, cache.header
-    named = {row.tobytes() for row in samples.content}
-    rows = cache.image_keys
+    spare = ~np.isin(contents_in(cache.image_keys), contents_of(samples.content))
     return {
         "cache": str(cache.path),
         "bytes": cache.path.stat().st_size,
         "complete": header.complete,
+        "anonymized": header.anonymized,
         "created_by": header.created_by,
         "recipe": header.recipe,
         "fingerprints": header.fingerprints,
         "selection": header.selection,
         "dimensions": cache.dimensions,
-        "rows": len(rows),
-        "spare": sum(content not in named for content, _, _ in rows),
+        "rows": cache.rows,
+        "spare": int(spare.sum()),
         "samples": len(samples),
         "states": _counts(samples.state),
         "labels": _counts(samples.label),

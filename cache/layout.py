@@ -5,6 +5,7 @@ Writers create datasets only through here and readers accept only what is listed
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,11 +26,19 @@ ATTRIBUTES = (
     "fingerprints",
     "selection",
     "complete",
+    "anonymized",
     "created_by",
 )
 """The attributes of the root group; the JSON ones are `recipe`, `fingerprints` and `selection`."""
 
+GROUPS = ("vectors", "images", "samples", "samples/columns", "pixels", "failures", "maps", "canary")
+"""Every group but `checksums`, which mirrors the whole tree."""
+
+ATTRIBUTES_CHECKSUM = "checksums/attributes"
+"""The SHA-256 of all attributes, as canonical JSON."""
+
 MAX_STRING_BYTES = 4096
+MAX_ATTRIBUTE_BYTES = 1_000_000
 MAX_LAYERS = 64
 MAX_COLUMNS = 256
 
@@ -80,6 +89,7 @@ FIXED: dict[str, Spec] = {
     "failures/stage": _TEXT,
     "failures/reason": _TEXT,
     "maps/mean": Spec("f", (None, None), False, (4,)),
+    "maps/sum": Spec("f", (None, None), False, (8,)),
     "provenance": _TEXT,
 }
 """Every dataset whose name is known beforehand."""
@@ -91,16 +101,40 @@ FAMILIES: dict[str, Spec] = {
 }
 """Groups that hold one dataset per layer or per column of the user's own."""
 
-OPTIONAL = ("pixels/16", "maps/mean")
+OPTIONAL = ("pixels/16", "maps/mean", "maps/sum")
 """What a cache of imported vectors may lack, beside the group `canary`."""
+
+
+_CHECKSUMS = Spec("u", (32,), True, (1,))
 
 
 def spec_of(name: str) -> Spec | None:
     """Return what the dataset `name` must look like, or None if format 1 has no such dataset."""
     if name in FIXED:
         return FIXED[name]
+    if name.startswith("checksums/"):
+        of = name.removeprefix("checksums/")
+        known = name == ATTRIBUTES_CHECKSUM or (not of.startswith("checksums/") and spec_of(of))
+        return _CHECKSUMS if known else None
     family, _, _ = name.rpartition("/")
     return FAMILIES.get(family)
+
+
+def table_of(name: str) -> str | None:
+    """Return which table a dataset's rows belong to; datasets of one table have the same number of rows."""
+    top = name.split("/")[0]
+    if top in ("vectors", "images", "pixels"):
+        return "images"
+    return top if top in ("samples", "failures", "provenance") else None
+
+
+def fault_of(text: str) -> str | None:
+    """Return why a cache could not hold `text`, or None if it can."""
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        return "holds control characters or is not valid UTF-8"
+    if len(text.encode()) > MAX_STRING_BYTES:
+        return f"is longer than {MAX_STRING_BYTES} bytes"
+    return None
 
 
 def encode(values: Sequence[str] | NDArray[np.str_]) -> NDArray[np.bytes_]:
@@ -111,8 +145,31 @@ def encode(values: Sequence[str] | NDArray[np.str_]) -> NDArray[np.bytes_]:
 
 
 def decode(values: NDArray[np.bytes_]) -> NDArray[np.str_]:
-    """Return fixed-length UTF-8 as NumPy strings; the inverse of `encode`."""
-    return np.char.decode(values, "utf-8") if values.size else np.empty(values.shape, dtype="U1")
+    """Return fixed-length UTF-8 as NumPy strings; the inverse of `encode`.
+
+    Raises
+    ------
+    ValueError
+        If a text is not valid UTF-8 or holds control characters; it says which row.
+    """
+    if not values.size:
+        return np.empty(values.shape, dtype="U1")
+    for start in range(0, len(values), BLOCK_ROWS * 16):
+        if len(bad := _rows_with_controls(values[start : start + BLOCK_ROWS * 16])):
+            raise ValueError(f"row {start + bad[0]} holds control characters")
+    try:
+        return np.char.decode(values, "utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{error.object[:40]!r} is not valid UTF-8") from None
+
+
+def _rows_with_controls(values: NDArray[np.bytes_]) -> NDArray[np.intp]:
+    """Return the rows that hold C0 or C1 control characters; zeros at the end are padding."""
+    raw = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
+    bad = ((raw < 0x20) & (raw != 0)) | (raw == 0x7F)
+    bad[:, :-1] |= (raw[:, :-1] == 0) & (raw[:, 1:] != 0)
+    bad[:, :-1] |= (raw[:, :-1] == 0xC2) & (raw[:, 1:] >= 0x80) & (raw[:, 1:] < 0xA0)
+    return np.flatnonzero(bad.any(axis=1))
 
 
 def create(file: h5py.File, name: str, values: NDArray[Any]) -> h5py.Dataset:
@@ -127,12 +184,13 @@ def create(file: h5py.File, name: str, values: NDArray[Any]) -> h5py.Dataset:
     else:
         values = values.astype(values.dtype.newbyteorder("<"), copy=False)
     if spec.rows:
-        tail = values.shape[1:]
+        shape = (None, *values.shape[1:])
         return file.create_dataset(
-            name,
-            data=values,
-            chunks=(BLOCK_ROWS, *tail),
-            maxshape=(None, *tail),
-            fletcher32=True,
+            name, data=values, chunks=chunks_of(spec, values.shape), maxshape=shape, fletcher32=True
         )
-    return file.create_dataset(name, data=values, chunks=values.shape, fletcher32=True)
+    return file.create_dataset(name, data=values, chunks=chunks_of(spec, values.shape), fletcher32=True)
+
+
+def chunks_of(spec: Spec, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the chunks in which a dataset of `shape` is stored."""
+    return (BLOCK_ROWS, *shape[1:]) if spec.rows else shape

@@ -83,3 +83,9 @@ class Failure:
     path: str
     stage: str
     reason: str
+
+
+def failure(path: str, stage: str, reason: str) -> Failure:
+    """Return a failure whose reason a cache can hold: in one line, of reasonable length."""
+    words = "".join(character if character.isprintable() else " " for character in reason)
+    return Failure(path, stage, " ".join(words.split())[:500])

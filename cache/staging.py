@@ -10,13 +10,14 @@ import json
 import os
 import socket
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -24,9 +25,11 @@ from numpy.typing import NDArray
 
 from .. import errors
 from . import atomic
+from .keys import Keys, keys_of
 from .recipe import Recipe, canonical_json, differences, digest
 
 _ATTEMPTS = 5
+_BLOCKS_IN_MEMORY = 20
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Block:
         One array per layer.
     pixels : ndarray of uint8, shape (k, 256)
     map_sum : ndarray of float64, shape (h, w, c)
-        Sum of the last feature maps over the k frames.
+        Sum of the last feature maps over the k frames, free of rounding: see `extract.pipeline`.
     facts : dict of str to dict
         For each content (hexadecimal), what its file is: see `extract.raster.Facts`.
     canaries : dict of str to ndarray of float32, shape (3, d)
@@ -61,10 +64,41 @@ class Block:
     canaries: dict[str, NDArray[np.float32]]
     maker: dict[str, Any]
 
-    def keys(self) -> list[tuple[bytes, int, int]]:
-        """Return content, frame and view of each row."""
-        rows = zip(self.content, self.frame.tolist(), self.view.tolist(), strict=True)
-        return [(content.tobytes(), frame, view) for content, frame, view in rows]
+    @property
+    def keys(self) -> Keys:
+        """Content, frame and view of each row, packed (see `cache.keys`)."""
+        return keys_of(self.content, self.frame, self.view)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return what becomes rows of the cache, by the names of its datasets."""
+        vectors = {f"vectors/{layer}": array for layer, array in self.vectors.items()}
+        return {
+            **vectors,
+            "images/content": self.content,
+            "images/frame": self.frame,
+            "images/view": self.view,
+            "pixels/16": self.pixels,
+        }
+
+
+class StagedBlocks(Sequence[Block]):
+    """The blocks of a staging folder; each is read when it is asked for, and only a few are kept in memory."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self._files = files
+        self._read = lru_cache(maxsize=_BLOCKS_IN_MEMORY)(_read_block)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @overload
+    def __getitem__(self, number: int) -> Block: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Block]: ...
+    def __getitem__(self, number: int | slice) -> Block | list[Block]:
+        if isinstance(number, slice):
+            return [self._read(file)[0] for file in self._files[number]]
+        return self._read(self._files[number])[0]
 
 
 class Staging:
@@ -80,7 +114,7 @@ class Staging:
     CacheLocked
         On entering, if another process is writing to the same cache.
     CacheError
-        On entering, if the folder cannot be made.
+        On entering, if the cache is write-protected or the folder cannot be made.
     """
 
     def __init__(self, cache_path: Path) -> None:
@@ -91,6 +125,10 @@ class Staging:
         self._fingerprint = ""
 
     def __enter__(self) -> Staging:
+        if self.cache_path.exists() and not self.cache_path.stat().st_mode & 0o222:
+            raise errors.CacheError(
+                f"{self.cache_path} is write-protected. Allow writing to it (chmod u+w) first."
+            )
         try:
             self._acquire()
             self._sign()
@@ -99,12 +137,14 @@ class Staging:
             raise errors.CacheLocked(
                 f"{self.cache_path} is being written to by {self._writer()}. Wait for it, or stop it first."
             ) from None
-        except PermissionError:
-            raise errors.CacheError(f"No permission to write in {self.cache_path.parent}.") from None
         except FileNotFoundError:
             raise errors.CacheError(f"There is no folder {self.cache_path.parent}.") from None
         except FileExistsError:
             raise errors.CacheError(f"{self.folder} is in the way: it is a file. Move it away.") from None
+        except OSError as error:
+            if error.errno not in atomic.FORBIDDEN:
+                raise
+            raise errors.CacheError(f"No permission to write in {self.cache_path.parent}.") from None
         return self
 
     def _acquire(self) -> None:
@@ -125,7 +165,7 @@ class Staging:
         self._lock.release()
 
     def begin(self, recipe: Recipe) -> None:
-        """Note the recipe of the blocks to come.
+        """Note the recipe of the blocks to come; waiting blocks that are damaged are deleted.
 
         Raises
         ------
@@ -133,18 +173,27 @@ class Staging:
             If blocks of another recipe are waiting here.
         """
         note = self.folder / "recipe.json"
+        self._fingerprint = digest(recipe)
         waiting = self._block_files()
         self._next = int(waiting[-1].stem.partition("-")[2]) + 1 if waiting else 0
-        if note.exists() and waiting:
-            found = json.loads(note.read_text(encoding="utf-8"))
-            if differing := differences(found, recipe):
-                raise errors.RecipeMismatch(
-                    f"An interrupted run left vectors of another recipe in {self.folder}: "
-                    f"{'; '.join(map(str, differing))}. Repeat that run with its own options, "
-                    "write to another file, or delete that folder."
-                )
+        for leftover in self.folder.glob(".*.tmp"):
+            leftover.unlink()
+        found = _read_note(note) if waiting else {}
+        if found and (differing := differences(found, recipe)):
+            raise errors.RecipeMismatch(
+                f"An interrupted run left vectors of another recipe in {self.folder}: "
+                f"{'; '.join(map(str, differing))}. Repeat that run with its own options, "
+                "write to another file, or delete that folder."
+            )
+        for path in waiting:
+            try:
+                _, fingerprint = _read_block(path)
+            except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile):
+                path.unlink()  # its images are simply computed again
+                continue
+            if fingerprint != self._fingerprint:
+                raise errors.RecipeMismatch(f"{path} holds vectors of another recipe: delete {self.folder}.")
         atomic.write_bytes(note, canonical_json(recipe).encode())
-        self._fingerprint = digest(recipe)
 
     def add(self, block: Block) -> None:
         """Write `block` durably."""
@@ -165,23 +214,9 @@ class Staging:
         with atomic.replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield the waiting blocks in the order they were written; an unreadable one is deleted.
-
-        Raises
-        ------
-        RecipeMismatch
-            If a block is of another recipe than the one begun with.
-        """
-        for path in self._block_files():
-            try:
-                block, fingerprint = _read_block(path)
-            except (ValueError, KeyError, OSError, zipfile.BadZipFile):
-                path.unlink()  # its images are simply computed again
-                continue
-            if fingerprint != self._fingerprint:
-                raise errors.RecipeMismatch(f"{path} holds vectors of another recipe: delete {self.folder}.")
-            yield block
+    def blocks(self) -> StagedBlocks:
+        """Return the waiting blocks in the order they were written; all are whole, as `begin` has seen to."""
+        return StagedBlocks(self._block_files())
 
     def clear(self) -> None:
         """Delete every block; call it once they are merged."""
@@ -200,10 +235,10 @@ class Staging:
         atomic.write_bytes(self.folder / "writer.json", json.dumps(note).encode())
 
     def _writer(self) -> str:
-        with suppress(OSError, ValueError, KeyError):
-            note = json.loads((self.folder / "writer.json").read_text(encoding="utf-8"))
-            return f"process {note['process']} on {note['host']} since {note['since']}"
-        return "another process"
+        note = _read_note(self.folder / "writer.json")
+        if not {"process", "host", "since"} <= note.keys():
+            return "another process"
+        return f"process {note['process']} on {note['host']} since {note['since']}"
 
     def _remove(self) -> None:
         # The lock file goes last and while it is held: whoever waits on it sees that it lost its name, and
@@ -212,6 +247,14 @@ class Staging:
             path.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    """Return a small JSON file's object; empty if there is none or it is damaged."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def _read_block(path: Path) -> tuple[Block, str]:
@@ -227,6 +270,8 @@ def _read_block(path: Path) -> tuple[Block, str]:
             canaries=_family(file, "canary/"),
             maker=json.loads(file["maker"].tobytes()),
         )
+        if {len(array) for array in block.columns().values()} != {len(block.content)}:
+            raise ValueError("its arrays differ in length")
         return block, str(file["fingerprint"])
 
 

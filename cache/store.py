@@ -1,37 +1,26 @@
-"""Opening and reading a cache file, with distrust: caches are passed between people.
+"""Reading a cache: what `icehouse.open_cache` returns.
 
-Nothing here writes; `commit` does.
+What a file must be before it is read is `distrust`'s work; nothing here writes, `writing` does.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from . import layout
-from .recipe import Recipe, fingerprints
-from .samples import DONE, NUMBERS, TEXTS, Failure, Samples
-
-
-@dataclass(frozen=True)
-class Header:
-    """The attributes of a cache: what it was made with, and whether it is whole."""
-
-    recipe: Recipe
-    fingerprints: dict[str, str]
-    selection: dict[str, Any]
-    complete: bool
-    created_by: str
+from . import distrust, layout
+from .checksums import BLOCK_ROWS
+from .keys import Keys, contents_of, keys_of
+from .samples import DONE, NUMBERS, STATES, TEXTS, Failure, Samples
 
 
 class Cache:
@@ -55,10 +44,10 @@ class Cache:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._file = _open(self.path)
+        self._checksums: dict[str, NDArray[np.uint8]] = {}
+        self._file = distrust.open_file(self.path)
         try:
-            self.header = _read_header(self._file, self.path)
-            _check_layout(self._file, self.path, self.header)
+            self.header = distrust.examine(self._file, self.path)
         except BaseException:
             self._file.close()
             raise
@@ -76,7 +65,7 @@ class Cache:
         self.close()
 
     def __repr__(self) -> str:
-        rows = self._file["images/frame"].shape[0] if self._file else "closed"
+        rows = self.rows if self._file else "closed"
         return f"<icehouse cache {str(self.path)!r}, layers {', '.join(self.layers)}, rows {rows}>"
 
     @property
@@ -94,45 +83,62 @@ class Cache:
         """The length d of each layer's vectors."""
         return {layer: int(self._file[f"vectors/{layer}"].shape[1]) for layer in self.layers}
 
+    @property
+    def rows(self) -> int:
+        """The number of vectors of each layer, spare ones included."""
+        return int(self._file["images/frame"].shape[0])
+
     @cached_property
     def samples(self) -> Samples:
         """The samples table."""
-        group = self._file["samples"]
-        fields: dict[str, NDArray[Any]] = {name: self._text(f"samples/{name}") for name in TEXTS}
-        fields.update({name: group[name][()] for name in NUMBERS})
-        columns = {}
-        for key in sorted(group["columns"], key=_column_number):
-            dataset = group["columns"][key]
-            columns[str(dataset.attrs["name"])] = self._text(f"samples/columns/{key}")
-        return Samples(**fields, content=group["content"][()], columns=columns)
+        fields: dict[str, NDArray[Any]] = {name: self.text(f"samples/{name}") for name in TEXTS}
+        fields.update({name: self.read(f"samples/{name}") for name in NUMBERS})
+        if len(unknown := np.setdiff1d(fields["state"], STATES)):
+            raise errors.CacheDamaged(f"{self.path}: a sample has the state {str(unknown[0])!r}; refused.")
+        own = {title: self.text(name) for name, title in self.own_columns().items()}
+        return Samples(**fields, content=self.read("samples/content"), columns=own)
+
+    def own_columns(self) -> dict[str, str]:
+        """Return the datasets of the user's own columns, in their order, and what each is called."""
+        names = sorted(self.datasets("samples/columns"), key=_column_number)
+        titles = {name: str(distrust.attribute(self._file[name], "name", self.path)) for name in names}
+        for title in titles.values():
+            if fault := layout.fault_of(title):
+                raise errors.CacheDamaged(f"{self.path}: the name of a column {fault}; refused.")
+        return titles
 
     @cached_property
     def failures(self) -> list[Failure]:
         """The images that did not become vectors."""
-        fields = [self._text(f"failures/{name}") for name in ("path", "stage", "reason")]
+        fields = [self.text(f"failures/{name}") for name in ("path", "stage", "reason")]
         return [Failure(*map(str, row)) for row in zip(*fields, strict=True)]
 
     @cached_property
-    def image_keys(self) -> list[tuple[bytes, int, int]]:
-        """The content, frame and view of each row of the vectors, in the order of the rows."""
-        images = self._file["images"]
-        content, frame, view = (images[name][()] for name in ("content", "frame", "view"))
-        keys = zip(content, frame.tolist(), view.tolist(), strict=True)
-        return [(row.tobytes(), frame, view) for row, frame, view in keys]
+    def image_keys(self) -> Keys:
+        """Content, frame and view of each row of the vectors, packed (see `cache.keys`), in the rows' order."""
+        keys = keys_of(*(self.read(f"images/{name}") for name in ("content", "frame", "view")))
+        if len(np.unique(keys)) != len(keys):
+            raise errors.CacheDamaged(f"{self.path} holds two vectors of one frame; the file was altered.")
+        return keys
 
     @cached_property
     def _rows_of_samples(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Sample and vector row of each line of `X`: every frame of every finished sample, unaltered view."""
-        frames: dict[bytes, list[tuple[int, int]]] = {}
-        for row, (content, frame, view) in enumerate(self.image_keys):
-            if view == 0:
-                frames.setdefault(content, []).append((frame, row))
-        sample_index, rows = [], []
-        for index in np.flatnonzero(self.samples.state == DONE):
-            for _, row in sorted(frames.get(self.samples.content[index].tobytes(), ())):
-                sample_index.append(index)
-                rows.append(row)
-        return np.array(sample_index, dtype=np.int64), np.array(rows, dtype=np.int64)
+        unaltered = np.flatnonzero(self.read("images/view") == 0)
+        unaltered = unaltered[np.argsort(self.image_keys[unaltered])]
+        held = contents_of(self.read("images/content")[unaltered])
+        done = np.flatnonzero(self.samples.state == DONE)
+        wanted = contents_of(self.samples.content[done])
+        first, after = np.searchsorted(held, wanted, "left"), np.searchsorted(held, wanted, "right")
+        frames = after - first
+        if len(lost := np.flatnonzero(frames == 0)):
+            raise errors.CacheDamaged(
+                f"{self.path}: {len(lost)} finished samples have no vector, such as "
+                f"{self.samples.path[done[lost[0]]]}; the file was altered. icehouse cache repair {self.path} "
+                "makes them pending."
+            )
+        offset = np.arange(frames.sum()) - np.repeat(np.cumsum(frames) - frames, frames)
+        return np.repeat(done, frames), unaltered[np.repeat(first, frames) + offset]
 
     @property
     def sample_of_row(self) -> NDArray[np.int64]:
@@ -156,12 +162,31 @@ class Cache:
             return None
         return self.samples.patient[self.sample_of_row]
 
+    @property
+    def anonymized(self) -> bool:
+        """Whether paths, patients and contents were replaced: nothing can be added, no image found again."""
+        return self.header.anonymized
+
     def vectors(self, layer: str | None = None) -> NDArray[np.floating[Any]]:
-        """Return the transfer values of `layer` (the first one unless told), aligned with `y`, shape (n, d)."""
+        """Return the transfer values of `layer` (the first one unless told), aligned with `y`, shape (n, d).
+
+        Raises
+        ------
+        CacheDamaged
+            If one is infinite or not a number, or a block of them was damaged on disk.
+        """
         name = layer or self.layers[0]
         if name not in self.layers:
             raise errors.UsageError(f"{self.path} has no layer {name!r}; it has {', '.join(self.layers)}.")
         vectors: NDArray[np.floating[Any]] = self._take(f"vectors/{name}")
+        for start in range(0, len(vectors), BLOCK_ROWS):
+            finite = np.isfinite(vectors[start : start + BLOCK_ROWS]).all(axis=1)
+            if not finite.all():
+                path = self.samples.path[self.sample_of_row[start + int(np.argmin(finite))]]
+                raise errors.CacheDamaged(
+                    f"{self.path}: the vector of {path} is infinite or not a number; refused. "
+                    f"icehouse cache verify {self.path} lists every such row."
+                )
         return vectors
 
     def pixels(self) -> NDArray[np.uint8] | None:
@@ -172,146 +197,109 @@ class Cache:
         """Return the mean of the last feature maps, shape (h, w, c), and how many frames it is of."""
         if "maps/mean" not in self._file:
             return None
-        dataset = self._file["maps/mean"]
-        return dataset[()], int(dataset.attrs["count"])
+        return self.read("maps/mean"), self._map_count()
+
+    def map_sum(self) -> tuple[NDArray[np.float64], int] | None:
+        """Return the exact sum of the last feature maps, shape (h, w, c), and how many frames it is of."""
+        if "maps/sum" not in self._file or "maps/mean" not in self._file:
+            return None
+        return self.read("maps/sum"), self._map_count()
+
+    def _map_count(self) -> int:
+        return int(distrust.attribute(self._file["maps/mean"], "count", self.path))
 
     def canaries(self) -> dict[str, NDArray[np.float32]]:
         """Return the vectors of the canaries for each layer, shape (3, d); empty if none are kept."""
-        if "canary" not in self._file:
-            return {}
-        return {layer: self._file[f"canary/{layer}"][()] for layer in self.layers}
+        return {layer: self.read(f"canary/{layer}") for layer in self.layers if f"canary/{layer}" in self._file}
 
     def provenance(self) -> list[dict[str, Any]]:
         """Return one entry for each time rows were added: when, by what engine and libraries, how many."""
-        return [json.loads(line) for line in self._text("provenance")]
+        try:
+            return [dict(json.loads(line)) for line in self.text("provenance")]
+        except (ValueError, TypeError, RecursionError):
+            raise errors.CacheDamaged(f"{self.path}: the provenance is not readable; it is damaged.") from None
+
+    def datasets(self, *groups: str) -> list[str]:
+        """Return the names of the datasets in `groups`, such as "vectors" and "images"."""
+        names = (f"{group}/{key}" for group in groups if group in self._file for key in self._file[group])
+        return [name for name in names if layout.spec_of(name)]
+
+    def every_dataset(self) -> list[str]:
+        """Return the names of all datasets but the checksums."""
+        return [*self.datasets(*layout.GROUPS), "provenance"]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a dataset."""
+        shape: tuple[int, ...] = self._file[name].shape
+        return shape
+
+    def read(self, name: str, rows: slice | None = None) -> NDArray[Any]:
+        """Return a dataset of the file, or a part of its rows, as it stands there.
+
+        Raises
+        ------
+        CacheDamaged
+            If the disk gives back something else than was written.
+        """
+        with self._reading(name):
+            array: NDArray[Any] = self._file[name][() if rows is None else rows]
+        return array
+
+    def text(self, name: str) -> NDArray[np.str_]:
+        """Return a dataset of texts.
+
+        Raises
+        ------
+        CacheDamaged
+            If one is not valid UTF-8 or holds control characters.
+        """
+        values = self.read(name)
+        try:
+            return layout.decode(values)
+        except ValueError as error:
+            raise errors.CacheDamaged(f"{self.path}: {name}: {error}; refused.") from None
+
+    def checksums(self, name: str) -> NDArray[np.uint8]:
+        """Return the SHA-256 of each block of a dataset, as it stands in the file, shape (blocks, 32)."""
+        if name not in self._checksums:
+            stored = f"checksums/{name}"
+            there = stored in self._file
+            self._checksums[name] = self.read(stored) if there else np.empty((0, 32), dtype=np.uint8)
+        return self._checksums[name]
+
+    def attributes(self) -> dict[str, Any]:
+        """Return every attribute of the file."""
+        return distrust.attributes(self._file, self.path)
+
+    def copy_to(self, name: str, file: Any) -> None:
+        """Copy a dataset into another HDF5 file, chunk by chunk, as it lies on disk."""
+        group, _, key = name.rpartition("/")
+        with self._reading(name):
+            self._file.copy(self._file[name], file.require_group(group), name=key)
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise errors.CacheDamaged(
+                f"{self.path}: {name} cannot be read ({_cause(error)}); the file is damaged. "
+                f"icehouse cache verify {self.path} tells where, icehouse cache repair keeps the rest."
+            ) from None
 
     def _take(self, name: str) -> Any:
-        dataset, rows = self._file[name], self._rows_of_samples[1]
-        if np.array_equal(rows, np.arange(dataset.shape[0])):
-            return dataset[()]
-        return dataset[()][rows]
-
-    def _text(self, name: str) -> NDArray[np.str_]:
-        try:
-            return layout.decode(self._file[name][()])
-        except UnicodeDecodeError:
-            raise errors.CacheDamaged(f"{self.path}: {name} is not valid UTF-8; the file is damaged.") from None
+        rows = self._rows_of_samples[1]
+        if np.array_equal(rows, np.arange(self.rows)):
+            return self.read(name)
+        return self.read(name)[rows]
 
 
-def _open(path: Path) -> h5py.File:
-    if not path.exists():
-        raise errors.CacheNotFound(f"No cache at {path}. Make one with: icehouse extract DATA -o {path}")
-    if path.is_dir():
-        raise errors.CacheNotFound(f"{path} is a folder, not a cache file.")
-    try:
-        try:
-            return h5py.File(path, "r", locking=False)
-        except OSError as error:
-            if "file locking" not in str(error):
-                raise
-            return h5py.File(path, "r")  # this process has it open with locks already, and HDF5 wants one way
-    except PermissionError:
-        raise errors.CacheError(f"No permission to read {path}.") from None
-    except OSError as error:
-        reason = "it is truncated" if "truncated" in str(error) else "it is not an HDF5 file, or damaged"
-        raise errors.CacheDamaged(f"{path} cannot be opened: {reason}.") from None
+def _cause(error: OSError) -> str:
+    if "fletcher32" in str(error) or "filter" in str(error):
+        return "its checksum is wrong"
+    return error.strerror or str(error)
 
 
-def _read_header(file: h5py.File, path: Path) -> Header:
-    missing = [name for name in layout.ATTRIBUTES if name not in file.attrs]
-    if "format" in missing or file.attrs["format"] != layout.FORMAT:
-        raise errors.CacheDamaged(f"{path} is an HDF5 file, but not an icehouse cache.")
-    version = int(file.attrs["format_version"]) if "format_version" not in missing else 0
-    if version > layout.FORMAT_VERSION:
-        raise errors.CacheDamaged(
-            f"{path} is of format version {version}; this icehouse reads version {layout.FORMAT_VERSION}. "
-            "Install a newer icehouse."
-        )
-    if missing:
-        raise errors.CacheDamaged(f"{path} lacks the attribute {missing[0]!r}; the file is damaged.")
-    try:
-        recipe, prints, selection = (
-            json.loads(file.attrs[name]) for name in ("recipe", "fingerprints", "selection")
-        )
-        if not all(isinstance(value, dict) for value in (recipe, prints, selection)):
-            raise ValueError
-    except (ValueError, TypeError):
-        raise errors.CacheDamaged(f"{path}: the recipe is not readable; the file is damaged.") from None
-    if not prints or len(prints) > layout.MAX_LAYERS or fingerprints(recipe, tuple(prints)) != prints:
-        raise errors.CacheDamaged(
-            f"{path}: the fingerprint does not belong to the recipe; the file was altered."
-        )
-    return Header(recipe, prints, selection, bool(file.attrs["complete"]), str(file.attrs["created_by"]))
-
-
-def _check_layout(file: h5py.File, path: Path, header: Header) -> None:
-    """Refuse every dataset, link, type and shape that format 1 does not list."""
-    rows: dict[str, int] = {}
-    found = set()
-    for name in _dataset_names(file, path):
-        rows_of = _check_dataset(file, name, path)
-        found.add(name)
-        table = _table_of(name)
-        if table and rows.setdefault(table, rows_of) != rows_of:
-            raise errors.CacheDamaged(f"{path}: {name} has {rows_of} rows where {rows[table]} are expected.")
-    wanted = {name for name in layout.FIXED if name not in layout.OPTIONAL}
-    wanted |= {f"vectors/{layer}" for layer in header.fingerprints}
-    if missing := sorted(wanted - found):
-        raise errors.CacheDamaged(f"{path} lacks {missing[0]}; the file is damaged.")
-
-
-def _dataset_names(file: h5py.File, path: Path) -> list[str]:
-    """Return the datasets of the file but the checksums, having looked at every link before following it."""
-    groups = {"vectors", "images", "samples", "samples/columns", "pixels", "failures", "maps", "canary"}
-    names, waiting = [], [""]
-    while waiting:
-        prefix = waiting.pop()
-        group = file[prefix] if prefix else file
-        for key in group:
-            name = f"{prefix}/{key}" if prefix else key
-            if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-                raise errors.CacheDamaged(f"{path}: {name} is a link to elsewhere; refused.")
-            kind = group.get(key, getclass=True)
-            if name == "checksums" and kind is h5py.Group:
-                continue  # looked at by verification, never needed to read vectors
-            if name in groups and kind is h5py.Group:
-                waiting.append(name)
-            elif kind is h5py.Dataset and layout.spec_of(name):
-                names.append(name)
-            else:
-                raise errors.CacheDamaged(
-                    f"{path} holds {name!r}, which format {layout.FORMAT_VERSION} does not know; refused."
-                )
-    return names
-
-
-def _check_dataset(file: h5py.File, name: str, path: Path) -> int:
-    dataset, spec = file[name], layout.spec_of(name)
-    assert spec is not None
-    kind, size = dataset.dtype.kind, dataset.dtype.itemsize
-    allowed = size <= spec.bytes[0] if kind == "S" else size in spec.bytes
-    if kind != spec.kind or not allowed:
-        raise errors.CacheDamaged(f"{path}: {name} has the type {dataset.dtype}; refused.")
-    tail = dataset.shape[1:]
-    fits = len(tail) == len(spec.tail) and all(w in (None, n) for w, n in zip(spec.tail, tail, strict=True))
-    if not fits:
-        raise errors.CacheDamaged(f"{path}: {name} has the shape {dataset.shape}; refused.")
-    creation = dataset.id.get_create_plist()
-    filters = [creation.get_filter(i)[0] for i in range(creation.get_nfilters())]
-    if dataset.is_virtual or dataset.external or filters != [h5py.h5z.FILTER_FLETCHER32]:
-        raise errors.CacheDamaged(f"{path}: {name} is stored in a way that format 1 does not allow.")
-    if math.prod(dataset.shape) * size > max(path.stat().st_size, 1):
-        raise errors.CacheDamaged(f"{path}: {name} claims to be larger than the file; refused.")
-    return int(dataset.shape[0])
-
-
-def _table_of(name: str) -> str | None:
-    """Return which table a dataset's rows belong to; datasets of one table have the same number of rows."""
-    top = name.split("/")[0]
-    return {"vectors": "images", "images": "images", "pixels": "images"}.get(
-        top, top if top in ("samples", "failures") else None
-    )
-
-
-def _column_number(key: str) -> int:
-    return int(key) if key.isdigit() else -1
+def _column_number(name: str) -> int:
+    key = name.rpartition("/")[2]
+    return int(key) if key.isdecimal() and key.isascii() else -1

@@ -1,66 +1,23 @@
 """Canaries: three small images embedded here, whose vectors tell whether a network still computes the same.
 
-Their vectors are stored when a cache is made and computed again before anything is added to it. As bytes of
-a colour PNG, a JPEG and a 16-bit PNG they try the whole path from decoding on.
+Their vectors are stored when a cache is made and computed again before anything is added to it; `cache.drift`
+compares them. As bytes of a colour PNG, a JPEG and a 16-bit PNG they try the whole path from decoding on.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import errors
 from .decode import Preparation
-
-Vectors = Mapping[str, NDArray[np.float32]]
-"""The canaries' vectors, shape (3, d), for each layer."""
-
-TOLERANCE = 1e-3
-"""The largest ‖v − v₀‖₂ / ‖v₀‖₂ that still counts as the same network; engines agree to 1e-5 in float32."""
 
 
 def pixels(preparation: Preparation) -> NDArray[np.float32]:
     """Return the three canaries as the network sees them, shape (3, h, w, 3), values 0–255."""
     frames = [preparation.frames(base64.b64decode(text))[1][0] for text in (_PNG, _JPEG, _DEEP)]
     return np.stack([frame.pixels for frame in frames])
-
-
-def drift(now: Vectors, then: Vectors) -> float:
-    """Return the largest relative distance between two sets of canary vectors, over layers and canaries."""
-    distances = [0.0]
-    for layer in now.keys() & then.keys():
-        a, b = now[layer].astype(np.float64), then[layer].astype(np.float64)
-        distances.append(float(np.max(np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1))))
-    return float(np.max(distances))  # unlike max(), not a number stays one, and is refused
-
-
-def check(now: Vectors, then: Vectors, where: str, *, accept: bool) -> float:
-    """Refuse to go on if the network no longer computes what it did; return by how much it drifted.
-
-    Parameters
-    ----------
-    now, then : mapping of str to ndarray of float32, shape (3, d)
-        Vectors of the canaries by this engine, and as they were stored.
-    where : str
-        What they are stored in, for the message.
-    accept : bool
-        Go on all the same.
-
-    Raises
-    ------
-    CanaryDrift
-    """
-    distance = drift(now, then)
-    if not accept and not distance <= TOLERANCE:
-        raise errors.CanaryDrift(
-            f"This machine's network computes vectors {distance:.1e} away from those in {where} (allowed: "
-            f"{TOLERANCE:.0e}): a library, a driver or the weights changed. Write to another file, or mix both "
-            "kinds with --accept-drift."
-        )
-    return distance
 
 
 _PNG = """

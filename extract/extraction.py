@@ -20,11 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__, errors
+from ..cache import drift
 from ..cache import recipe as recipes
-from ..cache.commit import Contents, commit
-from ..cache.samples import DONE, FAILED, PENDING, Failure, Samples
+from ..cache.commit import commit
+from ..cache.keys import key_of
+from ..cache.samples import DONE, FAILED, PENDING, Failure, Samples, failure
 from ..cache.staging import Staging
 from ..cache.store import Cache
+from ..cache.writing import Contents
 from . import backbones, canaries, engines, pipeline
 from . import weights as weight_files
 from .interrupt import stop_on_signal
@@ -153,8 +156,7 @@ class _Job:
 
     def join(self, old: Cache | None, staging: Staging) -> None:
         """Learn what is known already, and refuse what does not belong together."""
-        drift = self.settings.accept_drift
-        self.knowledge = learn(old, staging, self.recipe, accept_drift=drift)
+        self.knowledge = learn(old, staging, self.recipe, accept_drift=self.settings.accept_drift)
         self._check_space(old)
 
     def _check_space(self, old: Cache | None) -> None:
@@ -195,7 +197,7 @@ class _Job:
         content, facts = decoded.content, decoded.facts
         if content is not None and facts is not None and content not in self.knowledge.files:
             for number, frame in enumerate(decoded.frames):
-                key = (content, number, 0)
+                key = key_of(content, number, 0)
                 if key not in self.knowledge.rows:
                     self._start(staging).add(content, facts, number, frame)
                     self.knowledge.rows.add(key)
@@ -208,9 +210,7 @@ class _Job:
             pixels = canaries.pixels(self.preparation)
             self.engine = engines.load(self.backbone, self.weights, self.settings.batch_size, pixels)
             now = self.engine.run(pixels).vectors
-            for where, then in self.knowledge.canaries:
-                distance = canaries.check(now, then, where, accept=self.settings.accept_drift)
-                self.knowledge.drift = max(self.knowledge.drift, distance)
+            self.knowledge.compare(now, accept=self.settings.accept_drift)
             self.assembly = pipeline.Assembly(self.engine, now, staging, self.settings.batch_size, self.clock)
         return self.assembly
 
@@ -223,7 +223,9 @@ class _Job:
             self._refuse_nothing(failures)
         changed = old is None or not old.samples.equals(samples) or old.failures != failures
         if computed or self.knowledge.staged or changed:
-            contents = Contents(self.recipe, (engines.LAYER,), SELECTION, samples, failures, self._provenance())
+            contents = Contents(
+                self.recipe, (engines.LAYER,), SELECTION, samples, failures, [self._provenance()]
+            )
             commit(self.path, old, staging.blocks(), contents)
             staging.clear()
         return self._summary(failures, computed, started)
@@ -270,7 +272,7 @@ class _Job:
     def _failures(self) -> list[Failure]:
         pairs = zip(self.samples, self.outcomes, strict=False)  # what was not looked at has not failed
         return [
-            Failure(sample.path, outcome.failure.stage, outcome.failure.reason)
+            failure(sample.path, outcome.failure.stage, outcome.failure.reason)
             for sample, outcome in pairs
             if outcome.failure is not None
         ]
@@ -281,8 +283,8 @@ class _Job:
             "icehouse": __version__,
             "python": platform.python_version(),
         }
-        if self.knowledge.drift > canaries.TOLERANCE:
-            entry["accepted_drift"] = self.knowledge.drift
+        if self.knowledge.drifted > drift.TOLERANCE:
+            entry["accepted_drift"] = self.knowledge.drifted
         return entry
 
     def _summary(self, failures: list[Failure], computed: int, started: float) -> Summary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -9,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from ..cache import drift
+from ..cache.keys import as_bytes, contents_in, key_of
 from ..cache.recipe import Recipe, differences
 from ..cache.samples import DONE
 from ..cache.staging import Staging
 from ..cache.store import Cache
-from . import canaries
 from .raster import Facts
 
 
@@ -25,21 +27,35 @@ class Knowledge:
     ----------
     files : dict of bytes to Facts
         The contents of which every frame has its vector.
-    rows : set of (content, frame, view)
-        Every vector there is, those of files that are not whole among them.
+    rows : set of bytes
+        The keys (see `cache.keys`) of every vector there is, those of files that are not whole among them.
     canaries : list of (str, dict)
         Where vectors are held, and the canaries' vectors that came with them.
     staged : bool
         Whether blocks wait to be merged.
-    drift : float
+    drifted : float
         The largest distance between their canaries.
     """
 
     files: dict[bytes, Facts] = field(default_factory=dict)
-    rows: set[tuple[bytes, int, int]] = field(default_factory=set)
+    rows: set[bytes] = field(default_factory=set)
     canaries: list[tuple[str, Mapping[str, NDArray[np.float32]]]] = field(default_factory=list)
     staged: bool = False
-    drift: float = 0.0
+    drifted: float = 0.0
+
+    def compare(self, now: drift.Vectors, *, accept: bool) -> None:
+        """Refuse to go on if the canaries' vectors are not those that vectors are held with.
+
+        Raises
+        ------
+        CanaryDrift
+        """
+        for where, then in self.canaries:
+            sentence = (
+                f"This machine's network computes vectors {{}} away from those in {where}: a library, a driver "
+                "or the weights changed. Write to another file, or mix both kinds with --accept-drift."
+            )
+            self.drifted = max(self.drifted, drift.check(now, then, sentence, accept=accept))
 
 
 def learn(old: Cache | None, staging: Staging, recipe: Recipe, *, accept_drift: bool) -> Knowledge:
@@ -55,18 +71,16 @@ def learn(old: Cache | None, staging: Staging, recipe: Recipe, *, accept_drift: 
     knowledge = Knowledge()
     if old is not None:
         refuse_other_recipe(old, recipe)
-        knowledge.rows.update(old.image_keys)
+        knowledge.rows.update(as_bytes(old.image_keys))
         knowledge.files.update(facts_of(old))
         knowledge.canaries.append((str(old.path), old.canaries()))
     staging.begin(recipe)
     staged: set[bytes] = set()
-    for block in staging.blocks():
+    for block in staging.blocks():  # each read on its own: they may be many
         knowledge.staged = True
-        knowledge.rows.update(block.keys())
+        knowledge.rows.update(as_bytes(block.keys))
         if knowledge.canaries:
-            where, then = knowledge.canaries[0]
-            drift = canaries.check(block.canaries, then, where, accept=accept_drift)
-            knowledge.drift = max(knowledge.drift, drift)
+            knowledge.compare(block.canaries, accept=accept_drift)
         else:
             knowledge.canaries.append((str(staging.folder), block.canaries))
         for digits, facts in block.facts.items():
@@ -74,7 +88,7 @@ def learn(old: Cache | None, staging: Staging, recipe: Recipe, *, accept_drift: 
             knowledge.files.setdefault(bytes.fromhex(digits), Facts(**facts))
     for content in staged:  # a file whose frames are not all there yet is decoded again
         frames = range(knowledge.files[content].frames)
-        if any((content, frame, 0) not in knowledge.rows for frame in frames):
+        if any(key_of(content, frame, 0) not in knowledge.rows for frame in frames):
             del knowledge.files[content]
     return knowledge
 
@@ -90,9 +104,8 @@ def refuse_other_recipe(cache: Cache, recipe: Recipe) -> None:
 
 def facts_of(cache: Cache) -> dict[bytes, Facts]:
     """Return the contents whose vectors a cache holds whole, with what its samples say of their files."""
-    frames: dict[bytes, int] = {}
-    for content, _, view in cache.image_keys:
-        frames[content] = frames.get(content, 0) + (view == 0)
+    unaltered = cache.image_keys[cache.read("images/view") == 0]
+    frames = Counter(as_bytes(contents_in(unaltered)))
     samples = cache.samples
     known = {}
     for index in np.flatnonzero(samples.state == DONE):
@@ -103,7 +116,7 @@ def facts_of(cache: Cache) -> dict[bytes, Facts]:
             int(samples.width[index]),
             int(samples.height[index]),
             int(samples.bits[index]),
-            frames.get(content, 0),
+            frames[content],
         )
     return {content: facts for content, facts in known.items() if facts.frames}
 

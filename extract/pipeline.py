@@ -247,10 +247,22 @@ class Assembly:
                 for layer in outputs[0].vectors
             },
             pixels=np.stack([row.thumbnail for row in rows]),
-            map_sum=np.sum([output.maps.sum(axis=0, dtype=np.float64) for output in outputs], axis=0),
+            map_sum=np.sum([_sum_of_maps(output.maps) for output in outputs], axis=0),
             facts={row.content.hex(): self._facts[row.content].as_dict() for row in rows},
             canaries=self._canaries,
             maker=self._maker,
         )
         self._staging.add(block)
         self._clock.add("write", started)
+
+
+def _sum_of_maps(maps: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the sum over frames of maps (k, h, w, c), in which no rounding depends on what is added first.
+
+    Each value is rounded to a multiple of 2⁻²⁴ before; float64 adds those exactly up to 2²⁹, so that the sum is
+    the same to the last bit however an extraction was cut into pieces.
+    """
+    total = np.zeros(maps.shape[1:], dtype=np.float64)
+    for frame in maps:
+        total += np.rint(frame.astype(np.float64) * 2.0**24)
+    return total / 2.0**24

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -250,11 +249,5 @@ def _check_text(sample: Sample, data: Path) -> None:
         **sample.columns,
     }
     for name, text in fields.items():
-        if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
-            raise errors.SourceError(
-                f"{data}: the {name} {text!r} holds control characters or is not valid UTF-8."
-            )
-        if len(text.encode()) > layout.MAX_STRING_BYTES:
-            raise errors.SourceError(
-                f"{data}: the {name} of {sample.path!r} is longer than {layout.MAX_STRING_BYTES} bytes."
-            )
+        if fault := layout.fault_of(text):
+            raise errors.SourceError(f"{data}: the {name} of {sample.path!r} {fault}.")

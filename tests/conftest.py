@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from icehouse.cache.commit import Contents, commit
+from icehouse.cache.commit import commit
+from icehouse.cache.writing import Contents
 from making import block_of, draw, samples_of
 
 
@@ -58,7 +59,7 @@ def make_cache(tmp_path: Path) -> CacheMaker:
             {"frames": "all", "views": 1},
             samples_of(content, labels, patients, states, splits),
             [],
-            {"time": "2026-01-01T00:00:00+00:00"},
+            [{"time": "2026-01-01T00:00:00+00:00"}],
         )
         commit(tmp_path / name, None, [block_of(content[distinct], vectors[distinct])], contents)
         return tmp_path / name

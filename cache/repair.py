@@ -1,0 +1,206 @@
+"""Making a damaged cache whole again, and a grown one small: every intact row stays, the others are listed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__, errors
+from . import layout
+from .checksums import BLOCK_ROWS
+from .keys import Keys, contents_in, contents_of, keys_of
+from .samples import DONE, NUMBERS, PENDING, STATES, TEXTS, Failure, Samples
+from .staging import Staging
+from .store import Cache
+from .verify import Verification, verify
+from .writing import IMAGE_TABLES, CacheRows, Contents, MapSum, Order, write
+
+
+def repair(path: Path, output: Path | None = None, *, compact: bool = False) -> dict[str, Any]:
+    """Write a cache anew from what is intact in it.
+
+    Parameters
+    ----------
+    path : Path
+    output : Path, optional
+        Where to; in place unless given.
+    compact : bool
+        Leave out spare rows: vectors of images that no sample names any more.
+
+    Returns
+    -------
+    dict
+        `rows_kept`, `rows_lost`, `spare_dropped`; `lost`: the paths of the samples whose vector is lost, which
+        are pending now and are computed by the next extraction; `samples_lost`: lines of the samples table that
+        are lost, with their path where it is known, which the next extraction brings back without computing;
+        `other_losses`: whatever else had to be left out. Nothing is written if there is nothing to do.
+
+    Raises
+    ------
+    CacheDamaged
+        If the file's structure itself is damaged, so that it cannot be opened.
+    OutputExists
+    """
+    target = output or path
+    if output is not None and output.exists():
+        raise errors.OutputExists(f"{output} exists already. Choose another name.")
+    with Staging(target), Cache(path) as cache:
+        found = verify(cache)
+        salvage = _Salvage(cache, found)
+        spare = salvage.spare() if compact else np.zeros(cache.rows, dtype=bool)
+        if not (found.intact and not salvage.pending and not spare.any() and output is None):
+            salvage.write(target, spare)
+        return salvage.report(target, found, spare)
+
+
+class _Salvage:
+    """What is intact of a cache."""
+
+    def __init__(self, cache: Cache, found: Verification) -> None:
+        self.cache = cache
+        self.found = found
+        self.other_losses: list[str] = list(found.problems)
+        self.keys, readable = self._keys()
+        self.row_lost = found.lost_rows(cache.datasets(*IMAGE_TABLES), cache.rows) | ~readable
+        names = [*cache.datasets("samples", "samples/columns")]
+        self.sample_lost = found.lost_rows(names, cache.shape("samples/path")[0])
+        self.samples = self._samples()
+        self.pending = self._make_pending()
+
+    def spare(self) -> NDArray[np.bool_]:
+        """Return which rows belong to no sample."""
+        return ~np.isin(contents_in(self.keys), contents_of(self.samples.content)) & ~self.row_lost
+
+    def write(self, target: Path, spare: NDArray[np.bool_]) -> None:
+        cache, header = self.cache, self.cache.header
+        rows = np.flatnonzero(~self.row_lost & ~spare)
+        contents = Contents(
+            header.recipe,
+            cache.layers,
+            header.selection,
+            self.samples,
+            self._failures(),
+            [*self._provenance(), self._entry(spare)],
+            self._canaries(),
+            self._maps(),
+            header.anonymized,
+        )
+        source = CacheRows(cache, checked=self.found.intact)  # where damage is, it is known block by block
+        write(target, contents, [source], Order(np.zeros(len(rows), dtype=np.intp), rows))
+
+    def report(self, target: Path, found: Verification, spare: NDArray[np.bool_]) -> dict[str, Any]:
+        return {
+            "cache": str(target),
+            "rows_kept": int(np.sum(~self.row_lost & ~spare)),
+            "rows_lost": int(self.row_lost.sum()),
+            "spare_dropped": int(spare.sum()),
+            "lost": self.pending,
+            "samples_lost": self._lost_samples(),
+            "other_losses": self.other_losses,
+            "damaged": [vars(damage) for damage in found.damaged],
+        }
+
+    def _keys(self) -> tuple[Keys, NDArray[np.bool_]]:
+        """Return the key of every row, and which of them are known and occur once."""
+        names = ("content", "frame", "view")
+        lost = self.found.lost_rows([f"images/{name}" for name in names], self.cache.rows)
+        keys = keys_of(*(self._readable(f"images/{name}") for name in names))
+        _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+        return keys, ~lost & ((counts[inverse] == 1) | lost)
+
+    def _samples(self) -> Samples:
+        kept = ~self.sample_lost
+        fields: dict[str, Any] = {name: self._text(f"samples/{name}") for name in TEXTS}
+        fields.update({name: self._readable(f"samples/{name}")[kept] for name in NUMBERS})
+        own = {title: self._text(name) for name, title in self.cache.own_columns().items()}
+        return Samples(**fields, content=self._readable("samples/content")[kept], columns=own)
+
+    def _make_pending(self) -> list[str]:
+        """Make samples pending whose vectors are lost, wholly or in part; return their paths."""
+        held = contents_in(self.keys[~self.row_lost])
+        contents = contents_of(self.samples.content)
+        # Of a block of unreadable contents it is only known between which rows it lay: the images of those
+        # two may have had frames in it.
+        edges = self.row_lost.copy()
+        edges[:-1] |= self.row_lost[1:]
+        edges[1:] |= self.row_lost[:-1]
+        touched = contents_in(self.keys[edges])
+        done = self.samples.state == DONE
+        lost = done & (~np.isin(contents, held) | np.isin(contents, touched))
+        state = self.samples.state.astype(f"U{max(map(len, STATES))}")
+        state[lost] = PENDING
+        self.samples = replace(self.samples, state=state)
+        return [str(path) for path in self.samples.path[lost]]
+
+    def _lost_samples(self) -> list[dict[str, Any]]:
+        unreadable = self.found.lost_rows(["samples/path"], len(self.sample_lost))
+        paths = self._readable("samples/path")
+        return [
+            {
+                "row": int(row),
+                "path": None if unreadable[row] else paths[row].decode("utf-8", "replace"),
+            }
+            for row in np.flatnonzero(self.sample_lost)
+        ]
+
+    def _failures(self) -> list[Failure]:
+        names = [f"failures/{name}" for name in ("path", "stage", "reason")]
+        lost = self.found.lost_rows(names, self.cache.shape(names[0])[0])
+        if lost.any():
+            self.other_losses.append(f"{int(lost.sum())} lines of the failures")
+        columns = [layout.decode(self._readable(name)[~lost]) for name in names]
+        return [Failure(*map(str, row)) for row in zip(*columns, strict=True)]
+
+    def _provenance(self) -> list[dict[str, Any]]:
+        if self.found.lost_datasets(["provenance"]):
+            self.other_losses.append("the provenance")
+            return []
+        return self.cache.provenance()
+
+    def _canaries(self) -> dict[str, NDArray[np.float32]]:
+        names = self.cache.datasets("canary")
+        if self.found.lost_datasets(names):
+            self.other_losses.append("the canaries: drift of the network can no longer be noticed")
+            return {}
+        return self.cache.canaries()
+
+    def _maps(self) -> MapSum | None:
+        if self.found.lost_datasets(["maps/mean", "maps/sum"]):
+            self.other_losses.append("the mean feature map")
+            return None
+        kept = self.cache.map_sum()
+        return MapSum(*kept) if kept is not None else None
+
+    def _entry(self, spare: NDArray[np.bool_]) -> dict[str, Any]:
+        return {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "icehouse": __version__,
+            "repaired": {
+                "rows_lost": int(self.row_lost.sum()),
+                "samples_lost": int(self.sample_lost.sum()),
+                "spare_dropped": int(spare.sum()),
+            },
+            "rows": 0,
+        }
+
+    def _text(self, name: str) -> NDArray[np.str_]:
+        try:
+            return layout.decode(self._readable(name)[~self.sample_lost])
+        except ValueError as error:
+            raise errors.CacheDamaged(f"{self.cache.path}: {name}: {error}; beyond repair.") from None
+
+    def _readable(self, name: str) -> NDArray[Any]:
+        """Return a dataset with zeros where it cannot be read."""
+        shape = self.cache.shape(name)
+        values = np.zeros(shape, dtype=self.cache.read(name, slice(0, 0)).dtype)
+        for first in range(0, shape[0], BLOCK_ROWS):
+            try:
+                values[first : first + BLOCK_ROWS] = self.cache.read(name, slice(first, first + BLOCK_ROWS))
+            except errors.CacheDamaged:
+                continue
+        return values

@@ -1,0 +1,279 @@
+"""The one way in which a cache file comes to be: rows gathered from caches and arrays, then written at once.
+
+Which rows, in which order, is for its callers to say: `commit`, `exchange`, `repair`, `foreign`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__, errors
+from . import atomic, checksums, distrust, layout
+from .checksums import BLOCK_ROWS
+from .recipe import Recipe, fingerprints
+from .samples import NUMBERS, PENDING, TEXTS, Failure, Samples
+from .store import Cache
+
+_PIECE = 4 * BLOCK_ROWS
+IMAGE_TABLES = ("vectors", "images", "pixels")
+"""The groups whose datasets have one row for each vector."""
+
+
+@dataclass(frozen=True)
+class MapSum:
+    """The sum of the last feature maps, float64 of shape (h, w, c), and the number of frames it is of."""
+
+    total: NDArray[np.float64]
+    count: int
+
+    def plus(self, other: MapSum | None) -> MapSum:
+        """Return the sum over both."""
+        return self if other is None else MapSum(self.total + other.total, self.count + other.count)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a cache holds beside its vectors.
+
+    Parameters
+    ----------
+    recipe : mapping
+    layers : tuple of str
+    selection : mapping
+        Which frames and views of each file were asked for; not part of the recipe.
+    samples : Samples
+    failures : list of Failure
+    provenance : list of dict
+        One entry for each time something was written.
+    canaries : dict of str to ndarray of float32, shape (3, d)
+        Empty if there are none.
+    maps : MapSum, optional
+    anonymized : bool
+    """
+
+    recipe: Recipe
+    layers: tuple[str, ...]
+    selection: Mapping[str, Any]
+    samples: Samples
+    failures: list[Failure]
+    provenance: Sequence[Mapping[str, Any]]
+    canaries: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    maps: MapSum | None = None
+    anonymized: bool = False
+
+
+class RowSource(Protocol):
+    """Where rows of the image tables come from."""
+
+    def names(self) -> list[str]:
+        """Return the datasets it has, such as "vectors/avg_pool"."""
+        ...
+
+    def take(self, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """Return some rows of one of them."""
+        ...
+
+
+class CacheRows:
+    """The rows of an open cache.
+
+    Parameters
+    ----------
+    cache : Cache
+    checked : bool
+        Compare each block with its checksum before it is used; not where that has been done.
+    """
+
+    def __init__(self, cache: Cache, *, checked: bool = True) -> None:
+        self.cache = cache
+        self.checked = checked
+        self._last: dict[str, tuple[int, NDArray[Any]]] = {}
+
+    def names(self) -> list[str]:
+        return self.cache.datasets(*IMAGE_TABLES)
+
+    def take(self, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
+        blocks = rows // BLOCK_ROWS
+        empty = self.cache.read(name, slice(0, 0))
+        taken = np.empty((len(rows), *empty.shape[1:]), dtype=empty.dtype)
+        for block in np.unique(blocks):
+            wanted = blocks == block
+            taken[wanted] = self.intact(name, int(block))[rows[wanted] - block * BLOCK_ROWS]
+        return taken
+
+    def intact(self, name: str, block: int) -> NDArray[Any]:
+        """Return one block of a dataset.
+
+        Raises
+        ------
+        CacheDamaged
+            If it does not match its checksum.
+        """
+        if name not in self._last or self._last[name][0] != block:
+            rows = self.cache.read(name, slice(block * BLOCK_ROWS, (block + 1) * BLOCK_ROWS))
+            if self.checked and not checksums.match(rows, self.cache.checksums(name), block):
+                raise errors.CacheDamaged(
+                    f"{self.cache.path}: block {block} of {name} does not match its checksum; the file was "
+                    f"damaged on disk. icehouse cache verify {self.cache.path} tells where, icehouse cache "
+                    "repair keeps the rest."
+                )
+            self._last[name] = (block, rows)
+        return self._last[name][1]
+
+
+class ArrayRows:
+    """Rows that are in memory: a dict from dataset names to arrays."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._arrays = arrays
+
+    def names(self) -> list[str]:
+        return list(self._arrays)
+
+    def take(self, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
+        return self._arrays[name][rows]
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which row of which source each row of the new file is; two arrays of shape (n,)."""
+
+    source: NDArray[np.intp]
+    row: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def kept_blocks(self, rows: int) -> int:
+        """Return how many whole blocks at the start are those that the first source starts with."""
+        here = np.arange(min(len(self), rows))
+        same = (self.source[: len(here)] == 0) & (self.row[: len(here)] == here)
+        return int(len(here) if same.all() else np.argmin(same)) // BLOCK_ROWS
+
+
+def write(path: Path, contents: Contents, sources: Sequence[RowSource], order: Order) -> None:
+    """Write a cache at `path`: at every instant it is the whole old file or the whole new one.
+
+    Parameters
+    ----------
+    path : Path
+    contents : Contents
+    sources : sequence of RowSource
+        At least one, of the same layers; a dataset that one of them lacks is left out.
+    order : Order
+
+    Raises
+    ------
+    CacheDamaged
+        If rows that are needed do not match their checksums.
+    DiskFull, CacheError
+        If there is no room, or no permission.
+    """
+    with atomic.replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        digests = _write_rows(file, sources, order)
+        _write_tables(file, contents)
+        _write_header(file, contents)
+        _write_checksums(file, temporary, digests)
+
+
+def _write_rows(
+    file: h5py.File, sources: Sequence[RowSource], order: Order
+) -> dict[str, list[NDArray[np.uint8]]]:
+    """Write the image tables, and return the checksums of their blocks."""
+    names = [name for name in sources[0].names() if all(name in source.names() for source in sources)]
+    digests: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in names}
+    first, start = sources[0], 0
+    if isinstance(first, CacheRows) and first.checked:
+        kept = order.kept_blocks(first.cache.rows)
+        if 2 * kept * BLOCK_ROWS >= first.cache.rows:  # else more would be copied than stays
+            for name in names:
+                digests[name] = _copy_blocks(file, first, name, kept)
+            start = kept * BLOCK_ROWS
+    for piece in range(start, max(len(order), 1), _PIECE):
+        part = slice(piece, piece + _PIECE)
+        for name in names:
+            values = _gather(sources, name, Order(order.source[part], order.row[part]))
+            if name not in file:
+                layout.create(file, name, values)
+            else:
+                file[name].resize(piece + len(values), axis=0)
+                file[name][piece:] = values
+            digests[name] += [
+                checksums.of_block(values[row : row + BLOCK_ROWS]) for row in range(0, len(values), BLOCK_ROWS)
+            ]
+    return digests
+
+
+def _copy_blocks(file: h5py.File, source: CacheRows, name: str, blocks: int) -> list[NDArray[np.uint8]]:
+    """Copy the first blocks of a dataset as they lie on disk, once they are known to be intact."""
+    for block in range(blocks):
+        source.intact(name, block)
+    source.cache.copy_to(name, file)
+    file[name].resize(blocks * BLOCK_ROWS, axis=0)
+    return list(source.cache.checksums(name)[:blocks])
+
+
+def _gather(sources: Sequence[RowSource], name: str, order: Order) -> NDArray[Any]:
+    used = np.unique(order.source)
+    empty = sources[0].take(name, order.row[:0])
+    values: NDArray[Any] = np.empty((len(order), *empty.shape[1:]), dtype=empty.dtype)
+    for number in used:
+        wanted = order.source == number
+        values[wanted] = sources[number].take(name, order.row[wanted])
+    return values
+
+
+def _write_tables(file: h5py.File, contents: Contents) -> None:
+    samples = contents.samples
+    for name in TEXTS:
+        layout.create(file, f"samples/{name}", layout.encode(getattr(samples, name)))
+    for name in NUMBERS:
+        layout.create(file, f"samples/{name}", getattr(samples, name))
+    layout.create(file, "samples/content", samples.content)
+    file.require_group("samples/columns")
+    for number, (name, values) in enumerate(samples.columns.items()):
+        column = layout.create(file, f"samples/columns/{number}", layout.encode(values))
+        column.attrs["name"] = name
+    for name in ("path", "stage", "reason"):
+        texts = [getattr(failure, name) for failure in contents.failures]
+        layout.create(file, f"failures/{name}", layout.encode(texts))
+    lines = [json.dumps(entry, sort_keys=True) for entry in contents.provenance]
+    layout.create(file, "provenance", layout.encode(lines))
+    for layer, vectors in contents.canaries.items():
+        layout.create(file, f"canary/{layer}", vectors)
+    if contents.maps is not None and contents.maps.count:
+        layout.create(file, "maps/sum", contents.maps.total)
+        mean = (contents.maps.total / contents.maps.count).astype(np.float32)
+        layout.create(file, "maps/mean", mean).attrs["count"] = contents.maps.count
+
+
+def _write_header(file: h5py.File, contents: Contents) -> None:
+    file.attrs["format"] = layout.FORMAT
+    file.attrs["format_version"] = layout.FORMAT_VERSION
+    file.attrs["recipe"] = json.dumps(contents.recipe, ensure_ascii=False)
+    file.attrs["fingerprints"] = json.dumps(fingerprints(contents.recipe, contents.layers))
+    file.attrs["selection"] = json.dumps(contents.selection)
+    file.attrs["complete"] = not np.any(contents.samples.state == PENDING)
+    file.attrs["anonymized"] = contents.anonymized
+    file.attrs["created_by"] = f"icehouse {__version__}"
+
+
+def _write_checksums(file: h5py.File, path: Path, known: Mapping[str, list[NDArray[np.uint8]]]) -> None:
+    names: list[str] = []
+    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    for name in names:
+        spec = layout.spec_of(name)
+        if name in known:
+            digests = np.array(known[name], dtype=np.uint8).reshape(-1, 32)
+        else:
+            digests = checksums.of_rows(file[name]) if spec and spec.rows else checksums.of_whole(file[name])
+        layout.create(file, f"checksums/{name}", digests)
+    layout.create(file, layout.ATTRIBUTES_CHECKSUM, checksums.of_attributes(distrust.attributes(file, path)))
