@@ -57,6 +57,7 @@ def extract_features(
     workers: int | None = None,
     root: StrPath | None = None,
     limit: int | None = None,
+    labels: StrPath | None = None,
     accept_drift: bool = False,
 ) -> Cache:
     """Compute the transfer values of images and keep them in a cache.
@@ -80,6 +81,8 @@ def extract_features(
         What a manifest's paths are relative to.
     limit : int, optional
         Take the first so many samples of each class only.
+    labels : str or Path, optional
+        A CSV file with a column `path` whose other columns take the place of the data's labels, patients, ….
     accept_drift : bool
         Add vectors although the network's results have drifted from the cache's.
 
@@ -102,6 +105,7 @@ def extract_features(
         workers=workers,
         root=root,
         limit=limit,
+        labels=labels,
         accept_drift=accept_drift,
     )
     if summary.failed:
@@ -117,50 +121,67 @@ def extract(
     data: StrPath,
     cache: StrPath,
     *,
-    root: StrPath | None = None,
-    limit: int | None = None,
+    anonymize: bool = False,
+    keep_columns: Sequence[str] = (),
     progress: Callable[[Progress], None] = lambda _: None,
     note: Callable[[str], None] = lambda _: None,
-    **settings: Any,
+    **options: Any,
 ) -> Summary:
-    """Do what `extract_features` does and return its summary; `progress` and `note` tell of it on the way."""
+    """Do what `extract_features` does and return its summary.
+
+    `progress` and `note` tell of it on the way; `anonymize` makes a cache that names nobody, with no columns of
+    the user's own but `keep_columns`.
+    """
+    from .cache.anonymize import pseudonyms
     from .extract import extraction
 
-    source, path, chosen = _understood(data, cache, root, limit, note, settings)
-    return extraction.extract(source, path, chosen, progress)
+    source, path, chosen = _understood(data, cache, note, **options)
+    return extraction.extract(source, path, chosen, progress, pseudonyms(anonymize, keep_columns))
 
 
 def estimate(
     data: StrPath,
     cache: StrPath,
     *,
-    root: StrPath | None = None,
-    limit: int | None = None,
     note: Callable[[str], None] = lambda _: None,
-    **settings: Any,
+    **options: Any,
 ) -> Estimate:
     """Return what `extract` would compute, about how long it would take and how much disk; write nothing."""
     from .extract import estimate as estimates
 
-    source, path, chosen = _understood(data, cache, root, limit, note, settings)
+    source, path, chosen = _understood(data, cache, note, **options)
     return estimates.estimate(source, path, chosen)
 
 
 def _understood(
     data: StrPath,
     cache: StrPath,
-    root: StrPath | None,
-    limit: int | None,
     note: Callable[[str], None],
-    settings: dict[str, Any],
+    *,
+    root: StrPath | None = None,
+    limit: int | None = None,
+    labels: StrPath | None = None,
+    **settings: Any,
 ) -> tuple[Source, Path, Settings]:
     """Return what an extraction is about, everything the user typed having been checked."""
+    from .extract import sources
     from .extract.settings import Settings
 
     chosen = Settings(**settings)
     chosen.check()
     path = _cache_to_write(cache)
-    return _read_source(data, root, limit, note), path, chosen
+    if limit is not None and limit < 1:
+        raise errors.UsageError(f"limit must be 1 or more, not {limit}.")
+    source = sources.read_source(
+        Path(data),
+        root=Path(root) if root is not None else None,
+        limit=limit,
+        labels=Path(labels) if labels is not None else None,
+    )
+    for suffix, paths in source.unknown.items():
+        files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
+        note(f"{files} of unknown type {suffix} passed over, such as {paths[0]}")
+    return source, path, chosen
 
 
 def _cache_to_write(cache: StrPath) -> Path:
@@ -169,18 +190,6 @@ def _cache_to_write(cache: StrPath) -> Path:
     if not path.name or path.is_dir():
         raise errors.UsageError(f"{str(cache)!r} is a folder; name a file for the cache, such as features.h5.")
     return path.resolve() if path.is_symlink() else path
-
-
-def _read_source(data: StrPath, root: StrPath | None, limit: int | None, note: Callable[[str], None]) -> Source:
-    from .extract import sources
-
-    if limit is not None and limit < 1:
-        raise errors.UsageError(f"limit must be 1 or more, not {limit}.")
-    source = sources.read_source(Path(data), root=Path(root) if root is not None else None, limit=limit)
-    for suffix, paths in source.unknown.items():
-        files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
-        note(f"{files} of unknown type {suffix} passed over, such as {paths[0]}")
-    return source
 
 
 class Run:
@@ -225,6 +234,7 @@ def run_rounds(
     test_size: float = 0.3,
     seed: int = 0,
     positive: str | None = None,
+    labels: StrPath | None = None,
     jobs: int | None = None,
     partial: bool = False,
     out: StrPath | None = None,
@@ -247,6 +257,8 @@ def run_rounds(
         The same seed gives the same numbers.
     positive : str, optional
         The positive class of two, where the names do not tell.
+    labels : str or Path, optional
+        A CSV file with a column `path` whose label, patient and split take the place of the cache's.
     jobs : int, optional
         Rounds that run at once; one per processor unless told.
     partial : bool
@@ -275,8 +287,10 @@ def run_rounds(
     specs = kinds.parse_all(list(heads))
     protocol = judging.Protocol(rounds=rounds, test_size=test_size, seed=seed, jobs=jobs)
     protocol.check()
-    opened = cache if isinstance(cache, Cache) else Cache(cache)
+    opened = cache if isinstance(cache, Cache) and labels is None else Cache(_path_of(cache))
     try:
+        if labels is not None:
+            opened.relabel(labels)
         problem = problems.from_cache(opened, positive=positive, partial=partial)
     finally:
         if opened is not cache:
@@ -299,12 +313,8 @@ def run_rounds(
     return Run(document)
 
 
-def cache_info(path: StrPath) -> dict[str, Any]:
-    """Return what a cache is and holds, as a JSON-ready document."""
-    from .cache.info import describe
-
-    with Cache(path) as cache:
-        return describe(cache)
+def _path_of(cache: Cache | StrPath) -> StrPath:
+    return cache.path if isinstance(cache, Cache) else cache
 
 
 def list_backbones() -> list[dict[str, Any]]:

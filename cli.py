@@ -6,56 +6,25 @@ that `icehouse --help` answers at once.
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-from . import __version__, errors
-
-FAILED_IMAGES = 3
-INTERRUPTED = 130
-
-
-class _Group(click.Group):
-    """A group that turns mistakes into one sentence and an exit code; `--debug` shows the traceback instead."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except errors.IcehouseError as error:
-            if ctx.meta.get("icehouse.debug"):
-                raise
-            return _fail(ctx, str(error), error.exit_code)
-        except KeyboardInterrupt:
-            return _fail(ctx, "Interrupted. Every file that was written is whole.", INTERRUPTED)
-        except OSError as error:
-            if ctx.meta.get("icehouse.debug") or isinstance(error, BrokenPipeError):
-                raise
-            where = f" ({error.filename})" if error.filename else ""
-            return _fail(ctx, f"{error.strerror or error}{where}.", 1)
-
-
-def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
-    click.echo(f"Error: {message}", err=True)
-    ctx.exit(exit_code)
-
-
-def _debug(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    if value:
-        ctx.meta["icehouse.debug"] = True  # shared by a command and its groups
-
-
-debug_option = click.option(
-    "--debug", is_flag=True, expose_value=False, callback=_debug, help="Show the traceback of an error."
+from . import __version__
+from .cache.commands import cache
+from .console import (
+    FAILED_IMAGES,
+    Group,
+    anonymize_options,
+    debug_option,
+    json_option,
+    note,
+    quiet_option,
+    show,
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
-quiet_option = click.option("--quiet", is_flag=True, help="No progress and no messages.")
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="icehouse", message="%(prog)s %(version)s")
 @debug_option
 def main() -> None:
@@ -79,15 +48,28 @@ def main() -> None:
 @click.option("--root", type=click.Path(), help="What a manifest's paths are relative to, if not its folder.")
 @click.option("--limit", type=click.IntRange(1), help="Take the first N samples of each class only.")
 @click.option(
+    "--labels", type=click.Path(), help="A CSV file (path, label, patient, ...) in place of what DATA says."
+)
+@click.option(
     "--dry-run", is_flag=True, help="Say what would be computed, how long and how large; write no cache."
 )
 @click.option("--accept-drift", is_flag=True, help="Add vectors although the network's results have drifted.")
+@anonymize_options
 @json_option
 @quiet_option
 @debug_option
 @click.pass_context
 def extract(
-    ctx: click.Context, /, data: str, cache: str, dry_run: bool, as_json: bool, quiet: bool, **options: Any
+    ctx: click.Context,
+    /,
+    data: str,
+    cache: str,
+    dry_run: bool,
+    anonymize: bool,
+    keep_columns: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Compute the transfer values of the images in DATA and keep them in a cache.
 
@@ -98,22 +80,24 @@ def extract(
     from . import api
     from .report import progress, tables
 
-    note = _note(quiet)
+    say = note(quiet)
     if dry_run:
-        estimate = api.estimate(data, cache, note=note, **options)
-        _show(estimate.as_dict(), as_json, tables.estimate_text)
+        estimate = api.estimate(data, cache, note=say, **options)
+        show(estimate.as_dict(), as_json, tables.estimate_text)
         return
     with progress.bar("Extracting", shown=not quiet) as update:
         summary = api.extract(
             data,
             cache,
-            note=note,
+            note=say,
+            anonymize=anonymize,
+            keep_columns=keep_columns,
             progress=lambda now: update(now.done, now.total, progress.extraction_words(now)),
             **options,
         )
     if summary.not_8_bit:
-        note(tables.depth_text(summary.not_8_bit))
-    _show(summary.as_dict(), as_json, tables.extraction_text)
+        say(tables.depth_text(summary.not_8_bit))
+    show(summary.as_dict(), as_json, tables.extraction_text)
     if summary.failed:
         ctx.exit(FAILED_IMAGES)
 
@@ -140,6 +124,9 @@ def extract(
 )
 @click.option("--positive", help="The positive class of two, where the names do not tell.")
 @click.option(
+    "--labels", type=click.Path(), help="A CSV file (path, label, patient, ...) in place of the cache's labels."
+)
+@click.option(
     "--jobs", type=click.IntRange(1), help="Rounds at once; one per processor unless told. Changes no number."
 )
 @click.option("--partial", is_flag=True, help="Go on although samples of the cache are pending.")
@@ -160,10 +147,10 @@ def classify(cache: str, heads: tuple[str, ...], as_json: bool, quiet: bool, **o
             cache,
             heads or api.DEFAULT_HEADS,
             progress=lambda done, total: update(done, total, "rounds"),
-            note=_note(quiet),
+            note=note(quiet),
             **options,
         )
-    _show(run.document, as_json, tables.run_tables)
+    show(run.document, as_json, tables.run_tables)
 
 
 @main.command()
@@ -181,28 +168,10 @@ def demo(folder: str, quiet: bool) -> None:
             drawing=lambda done, total: update(done, total, "drawn"),
             extracting=lambda now: update(now.done, now.total, progress.extraction_words(now)),
             judging=lambda done, total: update(done, total, "rounds"),
-            note=_note(quiet),
+            note=note(quiet),
         )
     click.echo(tables.run_tables(made["run"].document))
     click.echo(tables.demo_text(made))
-
-
-@main.group(cls=_Group)
-@debug_option
-def cache() -> None:
-    """Look at caches."""
-
-
-@cache.command()
-@click.argument("file", type=click.Path())
-@json_option
-@debug_option
-def info(file: str, as_json: bool) -> None:
-    """Show what a cache is, what it was made with and what it holds."""
-    from . import api
-    from .report import tables
-
-    _show(api.cache_info(file), as_json, tables.info_text)
 
 
 @main.command()
@@ -213,7 +182,7 @@ def backbones(as_json: bool) -> None:
     from . import api
     from .report import tables
 
-    _show(api.list_backbones(), as_json, tables.backbones_text)
+    show(api.list_backbones(), as_json, tables.backbones_text)
 
 
 @main.command()
@@ -224,14 +193,7 @@ def heads(as_json: bool) -> None:
     from . import api
     from .report import tables
 
-    _show(api.list_heads(), as_json, tables.heads_text)
+    show(api.list_heads(), as_json, tables.heads_text)
 
 
-def _show(document: Any, as_json: bool, as_text: Callable[[Any], str]) -> None:
-    """Print a result, as JSON if asked for."""
-    click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False) if as_json else as_text(document))
-
-
-def _note(quiet: bool) -> Callable[[str], None]:
-    """Return what says a message on stderr, above the progress bar if there is one."""
-    return (lambda text: None) if quiet else (lambda text: print(text, file=sys.stderr))
+main.add_command(cache)

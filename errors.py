@@ -15,7 +15,9 @@ IcehouseError                    1  something failed, with one clear message
         CacheDamaged             1  not a cache, a truncated or altered one, or of a newer format
         CacheLocked              1  another process is writing to it
         CacheIncomplete          1  samples are still pending
+        CacheAnonymized          1  a cache that names nobody was to be added to
         RecipeMismatch           1  vectors of two recipes were about to be mixed
+        MergeConflict            1  two caches say different things of one image
         CanaryDrift              1  this machine's network no longer computes what the cache holds
     OutputExists                 1  an output would be overwritten (also FileExistsError)
     DiskFull                     1  no room for what was to be written (also OSError)
@@ -91,7 +93,15 @@ class CacheIncomplete(CacheError):
     pass
 
 
+class CacheAnonymized(CacheError):
+    pass
+
+
 class RecipeMismatch(CacheError):
+    pass
+
+
+class MergeConflict(CacheError):
     pass
 
 

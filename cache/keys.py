@@ -44,7 +44,7 @@ def contents_of(content: NDArray[np.uint8]) -> NDArray[np.bytes_]:
 
 def contents_in(keys: Keys) -> NDArray[np.bytes_]:
     """Return the content of each key, as `contents_of` gives it."""
-    packed = keys.view(np.uint8).reshape(len(keys), -1)[:, :CONTENT_BYTES]
+    packed = keys.view(np.uint8).reshape(len(keys), keys.dtype.itemsize)[:, :CONTENT_BYTES]
     return contents_of(packed)
 
 

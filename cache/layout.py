@@ -38,9 +38,10 @@ ATTRIBUTES_CHECKSUM = "checksums/attributes"
 """The SHA-256 of all attributes, as canonical JSON."""
 
 MAX_STRING_BYTES = 4096
-MAX_ATTRIBUTE_BYTES = 1_000_000
+MAX_ATTRIBUTE_BYTES = 100_000
 MAX_LAYERS = 64
 MAX_COLUMNS = 256
+MAX_PROVENANCE = 100_000
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,25 @@ def fault_of(text: str) -> str | None:
     return None
 
 
+def fault_in(value: Any) -> str | None:
+    """Return the first fault of any text in a JSON value, or None."""
+    if isinstance(value, str):
+        return fault_of(value)
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    faults = (fault_in(item) for item in value) if isinstance(value, list) else ()
+    return next((fault for fault in faults if fault), None)
+
+
 def encode(values: Sequence[str] | NDArray[np.str_]) -> NDArray[np.bytes_]:
     """Return `values` as the fixed-length UTF-8 that the file holds."""
-    encoded = [str(value).encode() for value in values]
-    width = max((len(value) for value in encoded), default=1) or 1
-    return np.array(encoded, dtype=f"S{width}")
+    texts = np.asarray(values, dtype=np.str_)
+    try:
+        encoded = texts.astype(np.bytes_)  # much quicker than the codec, and the same for ASCII
+    except UnicodeEncodeError:
+        encoded = np.char.encode(texts, "utf-8")
+    width = int(np.char.str_len(encoded).max(initial=1))
+    return encoded.astype(f"S{width}")
 
 
 def decode(values: NDArray[np.bytes_]) -> NDArray[np.str_]:
@@ -154,11 +169,19 @@ def decode(values: NDArray[np.bytes_]) -> NDArray[np.str_]:
     """
     if not values.size:
         return np.empty(values.shape, dtype="U1")
-    for start in range(0, len(values), BLOCK_ROWS * 16):
-        if len(bad := _rows_with_controls(values[start : start + BLOCK_ROWS * 16])):
-            raise ValueError(f"row {start + bad[0]} holds control characters")
+    decoded = []
     try:
-        return np.char.decode(values, "utf-8")
+        for start in range(
+            0, len(values), BLOCK_ROWS * 16
+        ):  # or each text would become a Python object at once
+            part = values[start : start + BLOCK_ROWS * 16]
+            if len(bad := _rows_with_controls(part)):
+                raise ValueError(f"row {start + bad[0]} holds control characters")
+            try:
+                decoded.append(part.astype(np.str_))  # much quicker than the codec, and the same for ASCII
+            except UnicodeDecodeError:
+                decoded.append(np.char.decode(part, "utf-8"))
+        return np.concatenate(decoded)
     except UnicodeDecodeError as error:
         raise ValueError(f"{error.object[:40]!r} is not valid UTF-8") from None
 
@@ -170,6 +193,12 @@ def _rows_with_controls(values: NDArray[np.bytes_]) -> NDArray[np.intp]:
     bad[:, :-1] |= (raw[:, :-1] == 0) & (raw[:, 1:] != 0)
     bad[:, :-1] |= (raw[:, :-1] == 0xC2) & (raw[:, 1:] >= 0x80) & (raw[:, 1:] < 0xA0)
     return np.flatnonzero(bad.any(axis=1))
+
+
+def type_of(spec: Spec, size: int) -> Any:
+    """Return the HDF5 type of `size` bytes in which `create` stores the elements of a dataset."""
+    kind = h5py.string_dtype("utf-8", size) if spec.kind == "S" else np.dtype(f"<{spec.kind}{size}")
+    return h5py.h5t.py_create(kind, logical=True)
 
 
 def create(file: h5py.File, name: str, values: NDArray[Any]) -> h5py.Dataset:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .. import __version__, errors
 from . import layout
 from .checksums import BLOCK_ROWS
-from .keys import Keys, contents_in, contents_of, keys_of
+from .keys import contents_in, contents_of, keys_of
 from .samples import DONE, NUMBERS, PENDING, STATES, TEXTS, Failure, Samples
 from .staging import Staging
 from .store import Cache
@@ -65,8 +65,9 @@ class _Salvage:
         self.cache = cache
         self.found = found
         self.other_losses: list[str] = list(found.problems)
-        self.keys, readable = self._keys()
-        self.row_lost = found.lost_rows(cache.datasets(*IMAGE_TABLES), cache.rows) | ~readable
+        self.row_unnamed = found.lost_rows(cache.datasets("images"), cache.rows)
+        self.keys = keys_of(*(self._readable(f"images/{name}") for name in ("content", "frame", "view")))
+        self.row_lost = found.lost_rows(cache.datasets(*IMAGE_TABLES), cache.rows) | self._repeated()
         names = [*cache.datasets("samples", "samples/columns")]
         self.sample_lost = found.lost_rows(names, cache.shape("samples/path")[0])
         self.samples = self._samples()
@@ -105,13 +106,11 @@ class _Salvage:
             "damaged": [vars(damage) for damage in found.damaged],
         }
 
-    def _keys(self) -> tuple[Keys, NDArray[np.bool_]]:
-        """Return the key of every row, and which of them are known and occur once."""
-        names = ("content", "frame", "view")
-        lost = self.found.lost_rows([f"images/{name}" for name in names], self.cache.rows)
-        keys = keys_of(*(self._readable(f"images/{name}") for name in names))
-        _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-        return keys, ~lost & ((counts[inverse] == 1) | lost)
+    def _repeated(self) -> NDArray[np.bool_]:
+        """Return which rows have the key of another: nobody can tell which of them is right."""
+        _, inverse, counts = np.unique(self.keys, return_inverse=True, return_counts=True)
+        repeated: NDArray[np.bool_] = (counts[inverse] > 1) & ~self.row_unnamed
+        return repeated
 
     def _samples(self) -> Samples:
         kept = ~self.sample_lost
@@ -122,16 +121,18 @@ class _Salvage:
 
     def _make_pending(self) -> list[str]:
         """Make samples pending whose vectors are lost, wholly or in part; return their paths."""
-        held = contents_in(self.keys[~self.row_lost])
         contents = contents_of(self.samples.content)
-        # Of a block of unreadable contents it is only known between which rows it lay: the images of those
-        # two may have had frames in it.
-        edges = self.row_lost.copy()
-        edges[:-1] |= self.row_lost[1:]
-        edges[1:] |= self.row_lost[:-1]
-        touched = contents_in(self.keys[edges])
         done = self.samples.state == DONE
-        lost = done & (~np.isin(contents, held) | np.isin(contents, touched))
+        missing = done & ~np.isin(contents, contents_in(self.keys[~self.row_lost]))
+        named = self.row_lost & ~self.row_unnamed
+        lost = missing | (done & np.isin(contents, contents_in(self.keys[named])))
+        if len(np.unique(contents[missing])) < int(self.row_unnamed.sum()):
+            # Rows whose contents cannot be read held more than the images that are missing altogether: further
+            # frames of the image before them or of the one after.
+            beside = np.zeros_like(self.row_unnamed)
+            beside[:-1] |= self.row_unnamed[1:]
+            beside[1:] |= self.row_unnamed[:-1]
+            lost |= done & np.isin(contents, contents_in(self.keys[beside & ~self.row_unnamed]))
         state = self.samples.state.astype(f"U{max(map(len, STATES))}")
         state[lost] = PENDING
         self.samples = replace(self.samples, state=state)
@@ -173,8 +174,7 @@ class _Salvage:
         if self.found.lost_datasets(["maps/mean", "maps/sum"]):
             self.other_losses.append("the mean feature map")
             return None
-        kept = self.cache.map_sum()
-        return MapSum(*kept) if kept is not None else None
+        return MapSum.of(self.cache)
 
     def _entry(self, spare: NDArray[np.bool_]) -> dict[str, Any]:
         return {

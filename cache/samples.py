@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .. import errors
+from .csv_table import Table
 
 DONE = "done"
 PENDING = "pending"
@@ -15,6 +18,7 @@ NOT_SELECTED = "not-selected"
 STATES = (DONE, PENDING, FAILED, NOT_SELECTED)
 
 TEXTS = ("path", "label", "patient", "split", "state", "format", "mode")
+_SAID = ("label", "patient", "split")
 NUMBERS = ("width", "height", "bits")
 
 
@@ -65,6 +69,28 @@ class Samples:
         table["content"] = np.array([row.tobytes().hex() for row in self.content], dtype="U64")
         own = {f"manifest_{name}" if name in table else name: column for name, column in self.columns.items()}
         return {**table, **own}
+
+    def relabelled(self, table: Table) -> Samples:
+        """Return the samples with the columns of `table` in place of their own, by path; empty where not named.
+
+        Raises
+        ------
+        SourceError
+            If `table` names none of the samples.
+        """
+        given = table.by_path()
+        rows = [given.get(path, {}) for path in self.path.tolist()]
+        if not any(rows):
+            raise errors.SourceError(
+                f"{table.path} names none of the {len(self)} samples, such as {self.path[0]}."
+            )
+        columns: dict[str, Any] = {
+            name: np.array([row.get(name, "") for row in rows], dtype=np.str_)
+            for name in table.header
+            if name != "path"
+        }
+        own = {**self.columns, **{name: columns.pop(name) for name in [*columns] if name not in _SAID}}
+        return replace(self, columns=own, **columns)
 
     def equals(self, other: Samples) -> bool:
         """Tell whether both tables hold the same rows in the same order."""

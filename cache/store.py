@@ -19,8 +19,15 @@ from numpy.typing import NDArray
 from .. import errors
 from . import distrust, layout
 from .checksums import BLOCK_ROWS
+from .csv_table import read_table
 from .keys import Keys, contents_of, keys_of
 from .samples import DONE, NUMBERS, STATES, TEXTS, Failure, Samples
+
+_COPIES = 20
+_COPIES_BYTES = 50_000_000
+"""Samples that share an image copy its vectors: up to so many times the size of the file and bytes more."""
+_INDEX_BYTES = 16
+"""What a line of `X` takes beside its values: its sample and its row."""
 
 
 class Cache:
@@ -44,6 +51,7 @@ class Cache:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._opened: dict[str, Any] = {}
         self._checksums: dict[str, NDArray[np.uint8]] = {}
         self._file = distrust.open_file(self.path)
         try:
@@ -98,18 +106,46 @@ class Cache:
         own = {title: self.text(name) for name, title in self.own_columns().items()}
         return Samples(**fields, content=self.read("samples/content"), columns=own)
 
+    def counts(self, column: str) -> dict[str, int]:
+        """Return how many samples have each value of "state", "label", "patient" or "split", but the empty one.
+
+        Quicker than `samples` where there are very many, as only distinct texts are decoded.
+        """
+        values, counts = np.unique(self.read(f"samples/{column}"), return_counts=True)
+        texts = self._decoded(f"samples/{column}", values).tolist()
+        return {text: count for text, count in zip(texts, counts.tolist(), strict=True) if text}
+
+    def relabel(self, labels: str | Path) -> None:
+        """Read labels, patients, splits or columns of one's own from a CSV file with a column `path`.
+
+        They take the place of the cache's for as long as it is open; samples that the file does not name have
+        empty ones. Nothing is written or computed.
+
+        Raises
+        ------
+        SourceError
+            If the file is no such table, or names none of the samples.
+        """
+        self.samples = self.samples.relabelled(read_table(Path(labels)))
+
     def own_columns(self) -> dict[str, str]:
         """Return the datasets of the user's own columns, in their order, and what each is called."""
         names = sorted(self.datasets("samples/columns"), key=_column_number)
-        titles = {name: str(distrust.attribute(self._file[name], "name", self.path)) for name in names}
-        for title in titles.values():
+        titles: dict[str, str] = {}
+        for name in names:
+            title = str(distrust.attribute(self._file[name], "name", self.path))
             if fault := layout.fault_of(title):
                 raise errors.CacheDamaged(f"{self.path}: the name of a column {fault}; refused.")
+            if title in titles.values():
+                raise errors.CacheDamaged(f"{self.path} has two columns {title!r}; the file was altered.")
+            titles[name] = title
         return titles
 
     @cached_property
     def failures(self) -> list[Failure]:
         """The images that did not become vectors."""
+        if self.shape("failures/path")[0] > self.shape("samples/path")[0]:
+            raise errors.CacheDamaged(f"{self.path} holds more failures than samples; the file was altered.")
         fields = [self.text(f"failures/{name}") for name in ("path", "stage", "reason")]
         return [Failure(*map(str, row)) for row in zip(*fields, strict=True)]
 
@@ -119,6 +155,8 @@ class Cache:
         keys = keys_of(*(self.read(f"images/{name}") for name in ("content", "frame", "view")))
         if len(np.unique(keys)) != len(keys):
             raise errors.CacheDamaged(f"{self.path} holds two vectors of one frame; the file was altered.")
+        if any(np.any(self.read(f"images/{name}") < 0) for name in ("frame", "view")):
+            raise errors.CacheDamaged(f"{self.path} holds a negative frame or view; the file was altered.")
         return keys
 
     @cached_property
@@ -137,8 +175,21 @@ class Cache:
                 f"{self.samples.path[done[lost[0]]]}; the file was altered. icehouse cache repair {self.path} "
                 "makes them pending."
             )
+        self._check_copies(int(frames.sum()))
         offset = np.arange(frames.sum()) - np.repeat(np.cumsum(frames) - frames, frames)
         return np.repeat(done, frames), unaltered[np.repeat(first, frames) + offset]
+
+    def _check_copies(self, count: int) -> None:
+        """Refuse so many samples of so many shared frames that `X`, `y` or `groups` would be a bomb."""
+        table = self.samples
+        widest = max(self._file[name].dtype.itemsize * self.shape(name)[1] for name in self.datasets("vectors"))
+        line = max(widest, table.label.itemsize, table.patient.itemsize) + _INDEX_BYTES
+        size = self._file.id.get_filesize()
+        if count * line > _COPIES_BYTES + _COPIES * size:
+            raise errors.CacheDamaged(
+                f"{self.path}: its samples would share its {self.rows} vectors {count} times, for which a file "
+                f"of {size / 1e6:.0f} MB is too small; refused."
+            )
 
     @property
     def sample_of_row(self) -> NDArray[np.int64]:
@@ -206,16 +257,28 @@ class Cache:
         return self.read("maps/sum"), self._map_count()
 
     def _map_count(self) -> int:
-        return int(distrust.attribute(self._file["maps/mean"], "count", self.path))
+        count = distrust.attribute(self._file["maps/mean"], "count", self.path)
+        if not isinstance(count, np.integer) or count < 1:
+            raise errors.CacheDamaged(f"{self.path}: the count of maps/mean is no number of frames; refused.")
+        return int(count)
 
     def canaries(self) -> dict[str, NDArray[np.float32]]:
         """Return the vectors of the canaries for each layer, shape (3, d); empty if none are kept."""
-        return {layer: self.read(f"canary/{layer}") for layer in self.layers if f"canary/{layer}" in self._file}
+        held = [layer for layer in self.layers if f"canary/{layer}" in self._file]
+        for layer in held:
+            if self.shape(f"canary/{layer}") != (3, self.dimensions[layer]):
+                raise errors.CacheDamaged(f"{self.path}: canary/{layer} does not fit its vectors; refused.")
+        return {layer: self.read(f"canary/{layer}") for layer in held}
 
     def provenance(self) -> list[dict[str, Any]]:
         """Return one entry for each time rows were added: when, by what engine and libraries, how many."""
+        if self.shape("provenance")[0] > layout.MAX_PROVENANCE:
+            raise errors.CacheDamaged(f"{self.path}: the provenance is longer than any cache's; refused.")
         try:
-            return [dict(json.loads(line)) for line in self.text("provenance")]
+            entries = [dict(json.loads(line)) for line in self.text("provenance")]
+            if fault := layout.fault_in(entries):
+                raise ValueError(fault)
+            return entries
         except (ValueError, TypeError, RecursionError):
             raise errors.CacheDamaged(f"{self.path}: the provenance is not readable; it is damaged.") from None
 
@@ -242,7 +305,9 @@ class Cache:
             If the disk gives back something else than was written.
         """
         with self._reading(name):
-            array: NDArray[Any] = self._file[name][() if rows is None else rows]
+            if name not in self._opened:
+                self._opened[name] = self._file[name]
+            array: NDArray[Any] = self._opened[name][() if rows is None else rows]
         return array
 
     def text(self, name: str) -> NDArray[np.str_]:
@@ -253,7 +318,9 @@ class Cache:
         CacheDamaged
             If one is not valid UTF-8 or holds control characters.
         """
-        values = self.read(name)
+        return self._decoded(name, self.read(name))
+
+    def _decoded(self, name: str, values: NDArray[np.bytes_]) -> NDArray[np.str_]:
         try:
             return layout.decode(values)
         except ValueError as error:

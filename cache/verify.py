@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,17 @@ class Verification:
     @property
     def intact(self) -> bool:
         return not self.damaged and not self.problems
+
+    def as_dict(self, path: Path) -> dict[str, Any]:
+        """Return what `icehouse cache verify --json` prints."""
+        return {
+            "cache": str(path),
+            "intact": self.intact,
+            "checked": self.checked,
+            "blocks": self.blocks,
+            "damaged": [vars(damage) for damage in self.damaged],
+            "problems": self.problems,
+        }
 
     def lost_rows(self, datasets: list[str], count: int) -> NDArray[np.bool_]:
         """Return which of the `count` rows of these datasets lie in a damaged block."""

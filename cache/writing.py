@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from .. import __version__, errors
 from . import atomic, checksums, distrust, layout
 from .checksums import BLOCK_ROWS
+from .keys import Keys, contents_in, contents_of, first_of_each
 from .recipe import Recipe, fingerprints
-from .samples import NUMBERS, PENDING, TEXTS, Failure, Samples
+from .samples import DONE, NUMBERS, PENDING, TEXTS, Failure, Samples
 from .store import Cache
 
 _PIECE = 4 * BLOCK_ROWS
@@ -33,6 +34,12 @@ class MapSum:
 
     total: NDArray[np.float64]
     count: int
+
+    @classmethod
+    def of(cls, cache: Cache) -> MapSum | None:
+        """Return what a cache keeps, if it does."""
+        kept = cache.map_sum()
+        return cls(*kept) if kept is not None else None
 
     def plus(self, other: MapSum | None) -> MapSum:
         """Return the sum over both."""
@@ -157,6 +164,51 @@ class Order:
         here = np.arange(min(len(self), rows))
         same = (self.source[: len(here)] == 0) & (self.row[: len(here)] == here)
         return int(len(here) if same.all() else np.argmin(same)) // BLOCK_ROWS
+
+
+def arrange(keys: Sequence[Keys], samples: Samples, *, settled: bool) -> Order:
+    """Return the order in which the rows of several sources, each row once, stand in a new file.
+
+    Rows stand in the order of the samples, spare ones last, so that however often a run was interrupted, its
+    file ends the same. Only where the rows of the first source are in another order already, because samples
+    were rearranged, do they stay as they are and new ones come after them: putting them right would read the
+    whole file again and again.
+
+    Parameters
+    ----------
+    keys : sequence of Keys
+        The keys of each source's rows. Of several rows of one key, the first is taken.
+    samples : Samples
+        Those of the new file.
+    settled : bool
+        Whether the first source is a cache, whose rows may stay where they are.
+    """
+    every = np.concatenate(keys)
+    source = np.repeat(np.arange(len(keys)), [len(part) for part in keys])
+    row = np.concatenate([np.arange(len(part)) for part in keys])
+    kept = first_of_each(every)
+    every, source, row = every[kept], source[kept], row[kept]
+    rank = _rank(every, samples)
+    spare = rank == len(samples)
+    order = np.lexsort((every, rank))
+    order = np.concatenate([order[~spare[order]], np.flatnonzero(spare)])
+    first = len(keys[0]) if settled else 0
+    if np.any(np.diff(order[(order < first) & ~spare[order]]) < 0):
+        order = np.concatenate([np.arange(first), order[order >= first]])
+    return Order(source[order], row[order])
+
+
+def _rank(keys: Keys, samples: Samples) -> NDArray[np.intp]:
+    """Return for each row the first finished sample that it belongs to; the number of samples if none."""
+    done = np.flatnonzero(samples.state == DONE)
+    wanted, first = np.unique(contents_of(samples.content[done]), return_index=True)
+    rank = np.full(len(keys), len(samples), dtype=np.intp)
+    if len(wanted):
+        contents = contents_in(keys)
+        place = np.minimum(np.searchsorted(wanted, contents), len(wanted) - 1)
+        found = wanted[place] == contents
+        rank[found] = done[first[place[found]]]
+    return rank
 
 
 def write(path: Path, contents: Contents, sources: Sequence[RowSource], order: Order) -> None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from .. import __version__, errors
 from ..cache import drift
 from ..cache import recipe as recipes
+from ..cache.anonymize import Pseudonyms
 from ..cache.commit import commit
 from ..cache.keys import key_of
 from ..cache.samples import DONE, FAILED, PENDING, Failure, Samples, failure
@@ -95,6 +96,7 @@ def extract(
     path: Path,
     settings: Settings,
     progress: Callable[[Progress], None] = lambda _: None,
+    pseudonyms: Pseudonyms | None = None,
 ) -> Summary:
     """Bring the cache at `path` up to date with `source`.
 
@@ -106,9 +108,13 @@ def extract(
     settings : Settings
     progress : callable
         Called with a `Progress` after each file.
+    pseudonyms : Pseudonyms, optional
+        Leave out what names people. Nothing can be added to such a cache: it is written once all is done.
 
     Raises
     ------
+    CacheAnonymized
+        If the cache at `path` is such a one.
     RecipeMismatch, CanaryDrift, CacheLocked
         If vectors of two kinds or of two writers would be mixed.
     SourceError
@@ -118,12 +124,21 @@ def extract(
     """
     started = time.perf_counter()
     job = _Job(source, path, settings)
-    with Staging(path) as staging, ExitStack() as stack:
+    with stop_on_signal() as stopped, Staging(path) as staging, ExitStack() as stack:
         old = stack.enter_context(Cache(path)) if path.exists() else None
         job.join(old, staging)
-        with stop_on_signal() as stopped:
-            job.compute(staging, stopped, progress)
-        summary = job.merge(old, staging, started)
+        if pseudonyms is not None and old is not None:
+            raise errors.OutputExists(
+                f"{path} exists already, and --anonymize makes a new cache. Choose another name, or make an "
+                f"anonymous copy: icehouse cache split {path} --by label --anonymize -o FOLDER"
+            )
+        job.compute(staging, stopped, progress)
+        if pseudonyms is not None and job.looked_at < len(source.samples):
+            raise errors.Interrupted(
+                f"Interrupted: what was computed is safe in {staging.folder}. Run the same command again to go "
+                "on."
+            )
+        summary = job.merge(old, staging, started, pseudonyms)
     if left := summary.samples - job.looked_at:
         raise errors.Interrupted(
             f"Interrupted: {summary.computed} images computed now are safe in {path}; {left} samples were not "
@@ -214,7 +229,9 @@ class _Job:
             self.assembly = pipeline.Assembly(self.engine, now, staging, self.settings.batch_size, self.clock)
         return self.assembly
 
-    def merge(self, old: Cache | None, staging: Staging, started: float) -> Summary:
+    def merge(
+        self, old: Cache | None, staging: Staging, started: float, pseudonyms: Pseudonyms | None
+    ) -> Summary:
         """Write the cache, unless it would only repeat what it is."""
         self._fail_what_was_not_finite()
         samples, failures = self._samples(old), self._failures()
@@ -226,7 +243,7 @@ class _Job:
             contents = Contents(
                 self.recipe, (engines.LAYER,), SELECTION, samples, failures, [self._provenance()]
             )
-            commit(self.path, old, staging.blocks(), contents)
+            commit(self.path, old, staging.blocks(), contents, pseudonyms)
             staging.clear()
         return self._summary(failures, computed, started)
 

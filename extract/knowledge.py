@@ -94,7 +94,12 @@ def learn(old: Cache | None, staging: Staging, recipe: Recipe, *, accept_drift: 
 
 
 def refuse_other_recipe(cache: Cache, recipe: Recipe) -> None:
-    """Raise `RecipeMismatch`, naming the fields, if `cache` was not made by `recipe`."""
+    """Raise `RecipeMismatch`, naming the fields, if `cache` was not made by `recipe`, or is anonymized."""
+    if cache.anonymized:
+        raise errors.CacheAnonymized(
+            f"{cache.path} is anonymized: its images cannot be told, so nothing can be added. Write to another "
+            "file."
+        )
     if differing := differences(cache.header.recipe, recipe):
         raise errors.RecipeMismatch(
             f"{cache.path} holds vectors of another recipe: {'; '.join(map(str, differing))}. "

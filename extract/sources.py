@@ -5,16 +5,16 @@ Nothing here opens an image.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from .. import errors
 from ..cache import layout
+from ..cache.csv_table import Table, read_table
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".tif", ".tiff"})
 SPLIT_FOLDERS = frozenset({"train", "val", "valid", "validation", "test"})
@@ -50,7 +50,9 @@ class Source:
     unknown: dict[str, list[str]]
 
 
-def read_source(data: Path, *, root: Path | None = None, limit: int | None = None) -> Source:
+def read_source(
+    data: Path, *, root: Path | None = None, limit: int | None = None, labels: Path | None = None
+) -> Source:
     """Return the samples of a folder or of a CSV manifest.
 
     Parameters
@@ -63,6 +65,9 @@ def read_source(data: Path, *, root: Path | None = None, limit: int | None = Non
         What a manifest's paths are relative to; its own folder unless told.
     limit : int, optional
         Take the first so many samples of each label only.
+    labels : Path, optional
+        A CSV file with a column `path` whose other columns (label, patient, split, others) take the place of
+        what `data` says; they are empty for samples that it does not name.
 
     Raises
     ------
@@ -79,7 +84,25 @@ def read_source(data: Path, *, root: Path | None = None, limit: int | None = Non
         source = Source(_read_manifest(data, root if root is not None else data.parent), {})
     for sample in source.samples:
         _check_text(sample, data)
-    return Source(_first_of_each(source.samples, limit), source.unknown)
+    samples = source.samples if labels is None else _relabelled(source.samples, read_table(labels))
+    return Source(_first_of_each(samples, limit), source.unknown)
+
+
+def _relabelled(samples: list[Sample], table: Table) -> list[Sample]:
+    given = table.by_path()
+    if not given.keys() & {sample.path for sample in samples}:
+        raise errors.SourceError(
+            f"{table.path} names none of the {len(samples)} images, such as {samples[0].path}."
+        )
+    said = [name for name in ("label", "patient", "split") if name in table.header]
+    own = [name for name in table.header if name not in _RESERVED]
+    relabelled = []
+    for sample in samples:
+        row = given.get(sample.path, {})
+        fields: dict[str, Any] = {name: row.get(name, "") for name in said}
+        columns = {**sample.columns, **{name: row.get(name, "") for name in own}}
+        relabelled.append(replace(sample, columns=columns, **fields))
+    return relabelled
 
 
 def _first_of_each(samples: list[Sample], limit: int | None) -> list[Sample]:
@@ -155,35 +178,20 @@ def _listed(unknown: dict[str, list[str]]) -> str:
 
 
 def _read_manifest(manifest: Path, root: Path) -> list[Sample]:
-    try:
-        text = manifest.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise errors.SourceError(
-            f"{manifest} is not UTF-8 text (byte {error.start}): a manifest is a CSV file; save it as UTF-8."
-        ) from None
-    except PermissionError:
-        raise errors.SourceError(f"No permission to read {manifest}.") from None
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_header(header, manifest)
-        samples = []
-        seen: dict[str, int] = {}
-        for row in reader:
-            if not any(field.strip() for field in row):
-                continue
-            where = f"{manifest}, line {reader.line_num}"
-            if len(row) != len(header):
-                raise errors.SourceError(f"{where}: {len(row)} fields where the header has {len(header)}.")
-            sample = _sample_of(dict(zip(header, (field.strip() for field in row), strict=True)), root, where)
-            key = os.path.normpath(sample.path)
-            if key in seen:
-                raise errors.SourceError(f"{where}: {sample.path} stands already in line {seen[key]}.")
-            seen[key] = reader.line_num
-            samples.append(sample)
-    except csv.Error as error:
-        raise errors.SourceError(f"{manifest}, line {reader.line_num}: not valid CSV ({error}).") from None
+    table = read_table(manifest)
+    if "path" not in table.header:
+        found = ", ".join(table.header) or "none"
+        raise errors.SourceError(f"{manifest} has no column 'path'; its columns are: {found}.")
+    samples = []
+    seen: dict[str, int] = {}
+    for row, line in zip(table.rows, table.lines, strict=True):
+        where = f"{manifest}, line {line}"
+        sample = _sample_of(row, root, where)
+        key = os.path.normpath(sample.path)
+        if key in seen:
+            raise errors.SourceError(f"{where}: {sample.path} stands already in line {seen[key]}.")
+        seen[key] = line
+        samples.append(sample)
     if not samples:
         raise errors.SourceError(f"{manifest} names no images: it has a header and no rows.")
     if not any(sample.file.exists() for sample in samples):
@@ -192,21 +200,6 @@ def _read_manifest(manifest: Path, root: Path) -> list[Sample]:
             f"{samples[0].file}. Say with --root what the paths are relative to."
         )
     return samples
-
-
-def _check_header(header: list[str], manifest: Path) -> None:
-    if "path" not in header:
-        found = ", ".join(name for name in header if name) or "none"
-        raise errors.SourceError(f"{manifest} has no column 'path'; its columns are: {found}.")
-    if len(header) > layout.MAX_COLUMNS:
-        raise errors.SourceError(f"{manifest} has {len(header)} columns; a cache holds {layout.MAX_COLUMNS}.")
-    if faulty := [name for name in header if not name.isprintable()]:
-        raise errors.SourceError(f"{manifest}: the column name {faulty[0]!r} holds control characters.")
-    if "" in header:
-        raise errors.SourceError(f"{manifest}: column {header.index('') + 1} has no name.")
-    repeated = [name for name, count in Counter(header).items() if count > 1]
-    if repeated:
-        raise errors.SourceError(f"{manifest} has the column {repeated[0]!r} more than once.")
 
 
 def _sample_of(row: dict[str, str], root: Path, where: str) -> Sample:

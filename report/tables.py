@@ -153,32 +153,8 @@ def estimate_text(estimate: dict[str, Any]) -> str:
     return (
         f"{estimate['samples']} samples: {estimate['compute']} images to compute, "
         f"{estimate['reuse']} in the cache, {estimate['unreadable']} files unreadable; "
-        f"about {_duration(estimate['seconds'])} and {_size(estimate['bytes'])}. Nothing was written."
+        f"about {_duration(estimate['seconds'])} and {size_text(estimate['bytes'])}. Nothing was written."
     )
-
-
-def info_text(info: dict[str, Any]) -> str:
-    """Return what `icehouse cache info` shows."""
-    recipe = dict(info["recipe"])
-    lines = [
-        f"{info['cache']}: {_size(info['bytes'])}, {'complete' if info['complete'] else 'NOT complete'}, "
-        f"made by {info['created_by']}",
-        f"vectors: {info['rows']} ({info['spare']} spare), "
-        + ", ".join(f"{layer}: {d} dimensions" for layer, d in info["dimensions"].items()),
-        f"samples: {_listed(info['states'])}",
-        f"labels: {_listed(info['labels']) or 'none'}",
-        f"splits: {_listed(info['splits']) or 'none'}",
-        f"patients: {info['patients'] or 'none'}",
-        f"columns: {', '.join(info['columns']) or 'none'}",
-        "recipe:",
-        *(f"  {name}: {_plain(value)}" for name, value in recipe.items()),
-        *(f"fingerprint of {layer}: {value}" for layer, value in info["fingerprints"].items()),
-        "written:",
-        *(f"  {entry['time']}  {entry['rows']} rows{_makers(entry)}" for entry in info["provenance"]),
-    ]
-    if info["failures"]:
-        lines.append(failures_table(info["failures"]))
-    return "\n".join(lines)
 
 
 def backbones_text(backbones: list[dict[str, Any]]) -> str:
@@ -202,7 +178,7 @@ def heads_text(heads: list[dict[str, Any]]) -> str:
     """Return what `icehouse heads` shows."""
     lines = []
     for head in heads:
-        parameters = ", ".join(f"{name}={_plain(value)}" for name, value in head["parameters"].items())
+        parameters = ", ".join(f"{name}={plain_text(value)}" for name, value in head["parameters"].items())
         lines.append(f"{head['name']}: {head['description']}\n  {parameters}")
     return "\n".join(lines)
 
@@ -222,29 +198,15 @@ def demo_text(made: dict[str, Any]) -> str:
     return f"\nWhere everything is:\n{places}\nTry next: {command}"
 
 
-def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
-
-
-def _makers(entry: dict[str, Any]) -> str:
-    makers = [
-        f"{maker['engine']} on {maker['device']} ("
-        + ", ".join(f"{name} {version}" for name, version in maker["libraries"].items())
-        + ")"
-        for maker in entry.get("computed_by", ())
-    ]
-    return f" by {'; '.join(makers)}" if makers else ""
-
-
-def _plain(value: Any) -> str:
+def plain_text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_plain(item)}" for name, item in value.items())
+        return ", ".join(f"{name} {plain_text(item)}" for name, item in value.items())
     if isinstance(value, (list, tuple)):
         return "-".join(map(str, value))
     return "none" if value is None else str(value)
 
 
-def _size(count: int) -> str:
+def size_text(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 

@@ -1,0 +1,283 @@
+"""Several caches of one recipe become one: the same content is kept once, and no conflict is passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__, errors
+from . import drift
+from .anonymize import Pseudonyms
+from .keys import contents_in, contents_of
+from .recipe import differences
+from .samples import DONE, FAILED, NUMBERS, TEXTS, Failure, Samples
+from .staging import Staging
+from .store import Cache
+from .writing import CacheRows, Contents, MapSum, RowSource, arrange, write
+
+_MAY_CONFLICT = ("label", "patient", "split")
+_LISTED = 20
+
+
+def merge(
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    prefer: Path | None = None,
+    prefix: bool = False,
+    accept_drift: bool = False,
+    pseudonyms: Pseudonyms | None = None,
+) -> dict[str, Any]:
+    """Write one cache with the vectors and samples of several.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Two caches or more, of one recipe.
+    output : Path
+        A new file.
+    prefer : Path, optional
+        The one of `paths` whose labels, patients and splits count where two say different things of one image.
+    prefix : bool
+        Put each cache's name before its paths, where two caches call different images the same.
+    accept_drift : bool
+        Merge although the canaries of two caches differ.
+    pseudonyms : Pseudonyms, optional
+        Leave out what names people.
+
+    Returns
+    -------
+    dict
+        `rows`, `samples`, `kept_once`: how many vectors stood in more than one cache, `resolved`: how many
+        conflicts `prefer` decided.
+
+    Raises
+    ------
+    RecipeMismatch, CanaryDrift
+        If the caches hold vectors of two kinds.
+    MergeConflict
+        If they say different things of one image, or call different images the same.
+    OutputExists
+    """
+    if len({path.resolve() for path in paths}) < 2 or len({path.resolve() for path in paths}) < len(paths):
+        raise errors.UsageError("Merging takes two caches or more, each named once.")
+    if prefer is not None and prefer.resolve() not in [path.resolve() for path in paths]:
+        raise errors.UsageError(f"--prefer {prefer} is none of the caches that are merged.")
+    if output.exists():
+        raise errors.OutputExists(f"{output} exists already. Choose another name.")
+    with ExitStack() as stack:
+        stack.enter_context(Staging(output))
+        caches = [stack.enter_context(Cache(path)) for path in paths]
+        _check_kinds(caches, accept_drift)
+        preferred = next((i for i, path in enumerate(paths) if prefer and path.samefile(prefer)), None)
+        table = _Table(caches, prefix)
+        table.check_paths()
+        resolved = table.settle_conflicts(preferred)
+        samples = table.samples()
+        order = arrange([cache.image_keys for cache in caches], samples, settled=True)
+        contents = Contents(
+            caches[0].header.recipe,
+            caches[0].layers,
+            caches[0].header.selection,
+            samples,
+            table.failures(samples),
+            _provenance(caches),
+            next((cache.canaries() for cache in caches if cache.canaries()), {}),
+            _maps(caches),
+            anonymized=any(cache.anonymized for cache in caches),
+        )
+        sources: list[RowSource] = [CacheRows(cache) for cache in caches]
+        if pseudonyms is not None:
+            contents = pseudonyms.contents(contents)
+            sources = [pseudonyms.rows(source) for source in sources]
+        write(output, contents, sources, order)
+        return {
+            "cache": str(output),
+            "caches": [str(path) for path in paths],
+            "rows": len(order),
+            "samples": len(samples),
+            "kept_once": sum(cache.rows for cache in caches) - len(order),
+            "resolved": resolved,
+            "anonymized": contents.anonymized,
+        }
+
+
+def _check_kinds(caches: list[Cache], accept_drift: bool) -> None:
+    """Refuse caches whose vectors are not of one kind."""
+    first = caches[0]
+    for other in caches[1:]:
+        fields = differences(first.header.recipe, other.header.recipe)
+        fields += differences({"layers": sorted(first.layers)}, {"layers": sorted(other.layers)})
+        fields += differences({"selection": first.header.selection}, {"selection": other.header.selection})
+        if fields:
+            raise errors.RecipeMismatch(
+                f"{first.path} and {other.path} cannot be merged: {'; '.join(map(str, fields))}."
+            )
+        sentence = (
+            f"The network that made {other.path} computes vectors {{}} away from those in {first.path}. Keep "
+            "them apart, or mix both kinds with --accept-drift."
+        )
+        drift.check(other.canaries(), first.canaries(), sentence, accept=accept_drift)
+
+
+class _Table:
+    """The samples of several caches, one below the other, as object arrays that may be changed."""
+
+    def __init__(self, caches: list[Cache], prefix: bool) -> None:
+        self._caches = caches
+        self._prefix = prefix
+        tables = [cache.samples for cache in caches]
+        self.cache = np.repeat(np.arange(len(caches)), [len(table) for table in tables])
+        self.content = np.concatenate([table.content for table in tables])
+        self.fields: dict[str, NDArray[Any]] = {
+            name: np.concatenate([getattr(table, name).astype(object) for table in tables]) for name in TEXTS
+        }
+        self.numbers = {name: np.concatenate([getattr(table, name) for table in tables]) for name in NUMBERS}
+        names = dict.fromkeys(name for table in tables for name in table.columns)
+        self.columns: dict[str, NDArray[Any]] = {}
+        for name in names:
+            parts = [table.columns.get(name, np.full(len(table), "")).astype(object) for table in tables]
+            self.columns[name] = np.concatenate(parts)
+        if prefix:
+            stems = _distinct_stems([cache.path for cache in caches])
+            paths = zip(self.cache, self.fields["path"], strict=True)
+            self.fields["path"] = np.array([f"{stems[c]}/{path}" for c, path in paths], dtype=object)
+
+    def check_paths(self) -> None:
+        """Raise `MergeConflict` if one path means different images."""
+        known = np.asarray(self.content.any(axis=1))
+        collisions = [
+            self.fields["path"][members[0]]
+            for members in _groups(self.fields["path"].astype(np.str_), known)
+            if len({self.content[index].tobytes() for index in members}) > 1
+        ]
+        if collisions:
+            raise errors.MergeConflict(
+                f"The caches call {len(collisions)} different images the same, such as {collisions[0]}. Put "
+                "each cache's name before its paths with --prefix."
+            )
+
+    def settle_conflicts(self, preferred: int | None) -> int:
+        """Fill in what only one cache knows, and see to it that they agree; return how often that was decided.
+
+        Raises
+        ------
+        MergeConflict
+        """
+        resolved = 0
+        conflicts: dict[str, None] = {}
+        by_content = _groups(contents_of(self.content), np.asarray(self.content.any(axis=1)))
+        by_path = _groups(self.fields["path"].astype(np.str_), np.ones(len(self.cache), dtype=bool))
+        for members in sorted([*by_content, *by_path], key=lambda members: int(members[0])):
+            if len(set(self.cache[members])) == 1:
+                continue  # what a cache says of itself is its own affair
+            for name in _MAY_CONFLICT:
+                found = self._agreement(name, members, preferred)
+                if found is None:
+                    conflicts[self._conflict(name, members)] = None  # found by content and by path: said once
+                else:
+                    resolved += found
+        if conflicts:
+            more = f"; and {len(conflicts) - _LISTED} more" if len(conflicts) > _LISTED else ""
+            raise errors.MergeConflict(
+                f"The caches say different things of {len(conflicts)} images: "
+                f"{'; '.join([*conflicts][:_LISTED])}{more}. Say with --prefer CACHE whose word counts."
+            )
+        return resolved
+
+    def samples(self) -> Samples:
+        """Return the merged table: of samples with one path, the finished one."""
+        paths = self.fields["path"].astype(np.str_)
+        kept = np.ones(len(paths), dtype=bool)
+        for members in _groups(paths, np.ones(len(paths), dtype=bool)):
+            done = members[self.fields["state"][members] == DONE]
+            kept[members] = False
+            kept[done[0] if len(done) else members[0]] = True
+        fields: dict[str, Any] = {name: values[kept].astype(np.str_) for name, values in self.fields.items()}
+        return Samples(
+            **fields,
+            **{name: values[kept] for name, values in self.numbers.items()},
+            content=self.content[kept],
+            columns={name: values[kept].astype(np.str_) for name, values in self.columns.items()},
+        )
+
+    def failures(self, samples: Samples) -> list[Failure]:
+        """Return the failures of samples that no cache has a vector for."""
+        failed = set(samples.path[samples.state == FAILED].tolist())
+        stems = _distinct_stems([cache.path for cache in self._caches])
+        found: dict[str, Failure] = {}
+        for stem, cache in zip(stems, self._caches, strict=True):
+            for failure in cache.failures:
+                path = f"{stem}/{failure.path}" if self._prefix else failure.path
+                if path in failed:
+                    found.setdefault(path, Failure(path, failure.stage, failure.reason))
+        return list(found.values())
+
+    def _agreement(self, name: str, members: NDArray[np.intp], preferred: int | None) -> int | None:
+        """Make all members say the same; return how many decisions that took, None if nobody may decide."""
+        values = self.fields[name]
+        said = {c: {values[i] for i in members[self.cache[members] == c]} - {""} for c in self.cache[members]}
+        opinions = {frozenset(opinion) for opinion in said.values() if opinion}
+        if not opinions:
+            return 0
+        decided = next(iter(opinions)) if len(opinions) == 1 else frozenset(said.get(preferred or 0, ()))
+        if len(opinions) > 1 and (preferred is None or len(decided) != 1):
+            return None
+        if len(decided) == 1:
+            values[members] = next(iter(decided))
+        return int(len(opinions) > 1)
+
+    def _conflict(self, name: str, members: NDArray[np.intp]) -> str:
+        said = [
+            f"{self.fields[name][index] or 'nothing'} ({self._caches[self.cache[index]].path.name})"
+            for index in members
+        ]
+        return f"{self.fields['path'][members[0]]}: {name} {' ≠ '.join(said)}"
+
+
+def _groups(keys: NDArray[Any], wanted: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+    """Return the indices of each key that occurs more than once among the wanted ones."""
+    index = np.flatnonzero(wanted)
+    order = index[np.argsort(keys[index], kind="stable")]
+    first = np.flatnonzero(np.concatenate([[True], keys[order[1:]] != keys[order[:-1]]])[: len(order)])
+    after = np.append(first[1:], len(order))
+    several = np.flatnonzero(after - first > 1)
+    return [order[first[group] : after[group]] for group in several]
+
+
+def _distinct_stems(paths: list[Path]) -> list[str]:
+    """Return what each cache's paths are prefixed with: its name, or its name and number if two are alike."""
+    stems = [path.stem for path in paths]
+    return [stem if stems.count(stem) == 1 else f"{stem}-{number + 1}" for number, stem in enumerate(stems)]
+
+
+def _maps(caches: list[Cache]) -> MapSum | None:
+    """Return the sum of the caches' maps, no image twice: a cache counts whole or not at all."""
+    total: MapSum | None = None
+    seen: NDArray[np.bytes_] = np.empty(0, dtype="S32")
+    for cache in caches:
+        contents = contents_in(cache.image_keys)
+        maps = MapSum.of(cache)
+        if maps is not None and not np.isin(contents, seen).any():
+            total = maps.plus(total)
+            seen = np.concatenate([seen, contents])
+    return total
+
+
+def _provenance(caches: list[Cache]) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = []
+    for cache in caches:
+        entries += [entry for entry in cache.provenance() if entry not in entries]
+    merged = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "icehouse": __version__,
+        "merged": [cache.path.name for cache in caches],
+        "rows": 0,
+    }
+    return [*sorted(entries, key=lambda entry: str(entry.get("time", ""))), merged]

@@ -1,0 +1,192 @@
+"""One cache becomes several: by a column such as the split, by a class, or by a list of patients."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__, errors
+from .anonymize import Pseudonyms
+from .csv_table import read_table
+from .keys import contents_in, contents_of
+from .samples import FAILED, Samples
+from .staging import Staging
+from .store import Cache
+from .writing import CacheRows, Contents, MapSum, RowSource, arrange, write
+
+_MAX_PARTS = 1000
+
+
+def split(
+    path: Path,
+    folder: Path,
+    *,
+    by: str | None = None,
+    label: str | None = None,
+    patients: Path | None = None,
+    pseudonyms: Pseudonyms | None = None,
+) -> dict[str, Any]:
+    """Write the parts of a cache as caches of their own; together they hold every sample.
+
+    Parameters
+    ----------
+    path : Path
+    folder : Path
+        Where the parts go, named after the cache and what they hold; made if it is not there.
+    by : str, optional
+        A column: "split", "label", "patient" or one of the user's own. One part for each of its values.
+    label : str, optional
+        A class: one part with it, one with the rest.
+    patients : Path, optional
+        A text file with a patient a line, or a CSV with a column `patient`: one part with them, one with the
+        rest.
+    pseudonyms : Pseudonyms, optional
+        Leave out what names people.
+
+    Returns
+    -------
+    dict
+        `parts`, each with `cache`, `value`, `samples` and `rows`; how many images and patients stand in more
+        than one part (`shared_images`, `shared_patients`); `spare_left_out`.
+
+    Raises
+    ------
+    UsageError
+        If not exactly one of `by`, `label` and `patients` is given, or there is no such column, class or
+        patient; or if files were to be named after patients who are to be anonymous.
+    OutputExists
+    """
+    if sum(option is not None for option in (by, label, patients)) != 1:
+        raise errors.UsageError("Say how to split: one of --by COLUMN, --class NAME and --patients FILE.")
+    if pseudonyms is not None and by == "patient":
+        raise errors.UsageError("--by patient would name the files after the patients; not with --anonymize.")
+    with Cache(path) as cache:
+        part_of = _parts(cache, by, label, patients)
+        names = _file_names(path, folder, sorted(set(part_of.tolist())))
+        folder.mkdir(parents=True, exist_ok=True)
+        parts = []
+        for value, target in names.items():
+            samples, rows = _write_part(cache, target, part_of == value, value, pseudonyms)
+            parts.append({"cache": str(target), "value": value, "samples": samples, "rows": rows})
+        contents = contents_of(cache.samples.content)
+        known = np.asarray(cache.samples.content.any(axis=1))
+        return {
+            "parts": parts,
+            "shared_images": _in_several(contents[known], part_of[known]),
+            "shared_patients": _in_several(
+                cache.samples.patient[cache.samples.patient != ""], part_of[cache.samples.patient != ""]
+            ),
+            "spare_left_out": int(np.sum(~np.isin(contents_in(cache.image_keys), contents[known]))),
+            "anonymized": cache.anonymized or pseudonyms is not None,
+        }
+
+
+def _parts(cache: Cache, by: str | None, label: str | None, patients: Path | None) -> NDArray[np.str_]:
+    """Return for each sample the part that it belongs to."""
+    samples = cache.samples
+    if by is not None:
+        columns = {"split": samples.split, "label": samples.label, "patient": samples.patient}
+        columns = {**samples.columns, **columns}
+        if by not in columns:
+            raise errors.UsageError(f"{cache.path} has no column {by!r}; it has {', '.join(sorted(columns))}.")
+        if not np.any(columns[by] != ""):
+            raise errors.UsageError(
+                f"The column {by!r} of {cache.path} is empty: there is nothing to split by."
+            )
+        return np.where(columns[by] == "", "unknown", columns[by])
+    if label is not None:
+        if label not in samples.label:
+            classes = ", ".join(sorted(set(samples.label.tolist()) - {""})) or "none"
+            raise errors.UsageError(f"{cache.path} has no class {label!r}; its classes are: {classes}.")
+        return np.where(samples.label == label, label, "rest")
+    assert patients is not None
+    listed = _read_patients(patients)
+    if unknown := [name for name in listed if name not in set(samples.patient.tolist())]:
+        raise errors.UsageError(
+            f"{len(unknown)} of the {len(listed)} patients in {patients} are not in {cache.path}, such as "
+            f"{unknown[0]!r}."
+        )
+    return np.where(np.isin(samples.patient, listed), "listed", "rest")
+
+
+def _read_patients(path: Path) -> list[str]:
+    table = read_table(path)
+    if "patient" in table.header:
+        names = [row["patient"] for row in table.rows]
+    elif len(table.header) > 1:
+        raise errors.SourceError(f"{path} has no column 'patient'; its columns are: {', '.join(table.header)}.")
+    else:  # a patient a line, without a header
+        names = [*table.header, *(text for row in table.rows for text in row.values())]
+    names = list(dict.fromkeys(name for name in names if name))
+    if not names:
+        raise errors.SourceError(f"{path} names no patients.")
+    return names
+
+
+def _file_names(path: Path, folder: Path, values: list[str]) -> dict[str, Path]:
+    """Return the file of each part."""
+    if len(values) > _MAX_PARTS:
+        raise errors.UsageError(f"That would make {len(values)} files; {_MAX_PARTS} at most.")
+    slugs = {value: re.sub(r"[^\w.=+-]+", "_", value)[:80] for value in values}
+    alike = Counter(slug.casefold() for slug in slugs.values())
+    names = {}
+    for number, (value, slug) in enumerate(slugs.items(), start=1):
+        own = slug if alike[slug.casefold()] == 1 else f"{slug}-{number}"
+        names[value] = folder / f"{path.stem}-{own}.h5"
+        if names[value].exists():
+            raise errors.OutputExists(f"{names[value]} exists already. Choose another folder.")
+    return names
+
+
+def _write_part(
+    cache: Cache, target: Path, members: NDArray[np.bool_], value: str, pseudonyms: Pseudonyms | None
+) -> tuple[int, int]:
+    """Write one part; return how many samples and rows it has."""
+    samples = _some(cache.samples, members)
+    failed = set(samples.path[samples.state == FAILED].tolist())
+    wanted = np.isin(contents_in(cache.image_keys), contents_of(samples.content))
+    rows = np.flatnonzero(wanted)
+    order = arrange([cache.image_keys[rows]], samples, settled=True)
+    order = replace(order, row=rows[order.row])
+    entry = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "icehouse": __version__,
+        "split": {"of": cache.path.name, "part": value},
+        "rows": 0,
+    }
+    contents = Contents(
+        cache.header.recipe,
+        cache.layers,
+        cache.header.selection,
+        samples,
+        [failure for failure in cache.failures if failure.path in failed],
+        [*cache.provenance(), entry],
+        cache.canaries(),
+        MapSum.of(cache),
+        cache.anonymized,
+    )
+    source: RowSource = CacheRows(cache)
+    if pseudonyms is not None:
+        contents, source = pseudonyms.contents(contents), pseudonyms.rows(source)
+    with Staging(target):
+        write(target, contents, [source], order)
+    return len(samples), len(rows)
+
+
+def _some(samples: Samples, members: NDArray[np.bool_]) -> Samples:
+    fields = {name: value[members] for name, value in vars(samples).items() if name != "columns"}
+    columns = {name: values[members] for name, values in samples.columns.items()}
+    return Samples(**fields, columns=columns)
+
+
+def _in_several(keys: NDArray[Any], part_of: NDArray[np.str_]) -> int:
+    """Return how many keys stand in more than one part."""
+    pairs = {(key, part) for key, part in zip(keys.tolist(), part_of.tolist(), strict=True)}
+    return sum(count > 1 for count in Counter(key for key, _ in pairs).values())
