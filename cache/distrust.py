@@ -22,6 +22,13 @@ from .recipe import Recipe, fingerprints
 _MAX_LINKS = 1000
 _UNACCOUNTED = 16_000_000
 """Bytes that may belong to no dataset, beside a hundredth of the file: names, indices and attributes."""
+_FLETCHER32_BYTES = 4
+"""What the checksum adds to each chunk."""
+_PLAIN = (h5py.h5t.INTEGER, h5py.h5t.ENUM, h5py.h5t.STRING)
+"""The classes of a number, a truth value and a text."""
+
+_STUMBLES = (OSError, RuntimeError, LookupError, ArithmeticError, TypeError, ValueError)
+"""What HDF5 and h5py raise over broken structures."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +80,15 @@ def examine(file: h5py.File, path: Path) -> Header:
         _check_identity(file, path)
         found = _check_datasets(file, path)
         header = _read_header(file, path)
-    except (OSError, RuntimeError, KeyError, OverflowError) as error:  # HDF5 stumbles over broken structures
-        raise errors.CacheDamaged(f"{path} is damaged: its structure cannot be read ({error}).") from None
+    except _STUMBLES as error:
+        raise _stumbled(path, error) from None
     wanted = {name for name in layout.FIXED if name not in layout.OPTIONAL}
     wanted |= {f"vectors/{layer}" for layer in header.fingerprints}
     if missing := sorted(wanted - found):
         raise errors.CacheDamaged(f"{path} lacks {missing[0]}; the file is damaged.")
+    allowed = {f"{family}/{layer}" for family in ("vectors", "canary") for layer in header.fingerprints}
+    if unknown := sorted(name for name in found - allowed if name.startswith(("vectors/", "canary/"))):
+        raise errors.CacheDamaged(f"{path} holds {unknown[0]!r}, a layer without a fingerprint; refused.")
     return header
 
 
@@ -90,15 +100,19 @@ def attribute(owner: Any, name: str, path: Path) -> Any:
     CacheDamaged
         If it is missing, or no single text or number of reasonable length.
     """
+    try:
+        return _attribute(owner, name, path)
+    except _STUMBLES as error:
+        raise _stumbled(path, error) from None
+
+
+def _attribute(owner: Any, name: str, path: Path) -> Any:
     where = f"the attribute {name!r}" + (f" of {owner.name}" if owner.name != "/" else "")
-    if h5py.h5o.get_info(owner.id).meta_size.attr.heap_size:
-        raise errors.CacheDamaged(f"{path}: {owner.name} has attributes larger than a cache's; refused.")
+    _check_attributes_size(owner, path)
     if name not in owner.attrs:
         raise errors.CacheDamaged(f"{path} lacks {where}; the file is damaged.")
-    kind = owner.attrs.get_id(name)
-    if kind.shape != () or kind.dtype.kind not in "OSiub":
-        raise errors.CacheDamaged(f"{path}: {where} is neither a text nor a number; refused.")
-    if kind.dtype.kind == "O" and h5py.check_string_dtype(kind.dtype) is None:
+    stored = owner.attrs.get_id(name)
+    if stored.shape != () or stored.get_type().get_class() not in _PLAIN:
         raise errors.CacheDamaged(f"{path}: {where} is neither a text nor a number; refused.")
     value = owner.attrs[name]
     if isinstance(value, bytes):
@@ -119,44 +133,62 @@ def attributes(file: h5py.File, path: Path) -> dict[str, Any]:
     return values
 
 
+def _stumbled(path: Path, error: Exception) -> errors.CacheDamaged:
+    return errors.CacheDamaged(f"{path} is damaged: its structure cannot be read ({str(error)!r}).")
+
+
+def _check_attributes_size(owner: Any, path: Path) -> None:
+    """Refuse attributes that lie outside their owner's header: to ask for one's name, HDF5 reads it whole."""
+    if h5py.h5o.get_info(owner.id).meta_size.attr.heap_size:
+        raise errors.CacheDamaged(f"{path}: {owner.name} has attributes larger than a cache's; refused.")
+
+
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
 def _check_identity(file: h5py.File, path: Path) -> None:
+    _check_attributes_size(file, path)
     if "format" not in file.attrs or "format_version" not in file.attrs:
         raise errors.CacheDamaged(f"{path} is an HDF5 file, but not an icehouse cache.")
-    if (
-        file.attrs.get_id("format_version").dtype.kind not in "iu"
-    ):  # looked at before it is read: it may be huge
-        raise errors.CacheDamaged(f"{path}: the format version is not a number; refused.")
+    if file.userblock_size:
+        raise errors.CacheDamaged(
+            f"{path} begins with {file.userblock_size} bytes that are not its own; refused."
+        )
     version = attribute(file, "format_version", path)
-    if int(version) > layout.FORMAT_VERSION:
+    if not isinstance(version, np.integer):
+        raise errors.CacheDamaged(f"{path}: the format version is not a number; refused.")
+    if version > layout.FORMAT_VERSION:
         raise errors.CacheDamaged(
             f"{path} is of format version {version}; this icehouse reads version {layout.FORMAT_VERSION}. "
             "Install a newer icehouse."
         )
+    if version < 1:
+        raise errors.CacheDamaged(f"{path} is of format version {version}, which does not exist; refused.")
 
 
 def _read_header(file: h5py.File, path: Path) -> Header:
     values = {name: attribute(file, name, path) for name in layout.ATTRIBUTES}
     if values["format"] != layout.FORMAT:
         raise errors.CacheDamaged(f"{path} is an HDF5 file, but not an icehouse cache.")
+    for name, wanted in (("complete", np.bool_), ("anonymized", np.bool_), ("created_by", str)):
+        if not isinstance(values[name], wanted):
+            raise errors.CacheDamaged(f"{path}: the attribute {name!r} is not of its type; refused.")
     try:
         recipe, prints, selection = (
             json.loads(values[name]) for name in ("recipe", "fingerprints", "selection")
         )
         if not all(isinstance(value, dict) for value in (recipe, prints, selection)):
             raise ValueError
-        belongs = fingerprints(recipe, tuple(prints)) == prints
+        belongs = 0 < len(prints) <= layout.MAX_LAYERS and fingerprints(recipe, tuple(prints)) == prints
     except (ValueError, TypeError, RecursionError):
         raise errors.CacheDamaged(f"{path}: the recipe is not readable; the file is damaged.") from None
-    if not prints or len(prints) > layout.MAX_LAYERS or not belongs:
+    if not belongs:
         raise errors.CacheDamaged(
             f"{path}: the fingerprint does not belong to the recipe; the file was altered."
         )
-    if fault := layout.fault_of(str(values["created_by"])):
-        raise errors.CacheDamaged(f"{path}: the attribute 'created_by' {fault}; refused.")
+    if fault := layout.fault_in([recipe, prints, selection, str(values["created_by"])]):
+        raise errors.CacheDamaged(f"{path}: a text in its attributes {fault}; refused.")
     return Header(
         recipe,
         prints,
@@ -170,7 +202,7 @@ def _read_header(file: h5py.File, path: Path) -> Header:
 def _check_datasets(file: h5py.File, path: Path) -> set[str]:
     """Refuse every dataset, link, type and shape that format 1 does not list; return what there is."""
     rows: dict[str, int] = {}
-    size = path.stat().st_size
+    size = file.id.get_filesize()
     accounted = 0
     names = _names(file, path)
     for name in names:
@@ -202,7 +234,7 @@ def _names(file: h5py.File, path: Path) -> list[str]:
         for key in group:
             name = f"{prefix}/{key}" if prefix else key
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-                raise errors.CacheDamaged(f"{path}: {name} is a link to elsewhere; refused.")
+                raise errors.CacheDamaged(f"{path}: {name!r} is a link to elsewhere; refused.")
             kind = group.get(key, getclass=True)
             if kind is h5py.Group and _is_group(name):
                 waiting.append(name)
@@ -220,29 +252,38 @@ def _is_group(name: str) -> bool:
 
 
 def _check_dataset(dataset: h5py.Dataset, name: str, path: Path) -> None:
+    """Refuse a dataset that is not stored as `layout.create` does; asks first what touches no other file."""
     spec = layout.spec_of(name)
     assert spec is not None
-    kind, item = dataset.dtype.kind, dataset.dtype.itemsize
-    allowed = item <= spec.bytes[0] if kind == "S" else item in spec.bytes
-    if kind != spec.kind or not allowed:
-        raise errors.CacheDamaged(f"{path}: {name} has the type {dataset.dtype}; refused.")
+    creation = dataset.id.get_create_plist()
+    filters = [creation.get_filter(i)[0] for i in range(creation.get_nfilters())]
+    if creation.get_layout() != h5py.h5d.CHUNKED or filters != [h5py.h5z.FILTER_FLETCHER32]:
+        raise errors.CacheDamaged(f"{path}: {name} is stored in a way that format 1 does not allow.")
+    stored = dataset.id.get_type()
+    item = stored.get_size()
+    if stored.committed() or not layout.is_type_of(stored, spec):
+        raise errors.CacheDamaged(f"{path}: {name} has another type than format 1 has; refused.")
     shape = dataset.shape
     fits = len(shape) == 1 + len(spec.tail) and all(
         wanted in (None, length) for wanted, length in zip(spec.tail, shape[1:], strict=True)
     )
     if not fits:
         raise errors.CacheDamaged(f"{path}: {name} has the shape {shape}; refused.")
-    creation = dataset.id.get_create_plist()
-    filters = [creation.get_filter(i)[0] for i in range(creation.get_nfilters())]
-    plain = not dataset.is_virtual and not dataset.external and filters == [h5py.h5z.FILTER_FLETCHER32]
-    if not plain:
-        raise errors.CacheDamaged(f"{path}: {name} is stored in a way that format 1 does not allow.")
-    if math.prod(shape) * item > path.stat().st_size:
+    if math.prod(shape) * item > dataset.file.id.get_filesize():
         raise errors.CacheDamaged(f"{path}: {name} claims to be larger than the file; refused.")
     if dataset.chunks != layout.chunks_of(spec, shape):
         raise errors.CacheDamaged(
             f"{path}: {name} is stored in chunks of {dataset.chunks}, where format 1 has "
             f"{layout.chunks_of(spec, shape)}; refused."
         )
-    if math.prod(shape) * item > dataset.id.get_storage_size():
+    _check_chunks(dataset, math.prod(dataset.chunks) * item + _FLETCHER32_BYTES, name, path)
+
+
+def _check_chunks(dataset: h5py.Dataset, size: int, name: str, path: Path) -> None:
+    """Refuse chunks that are missing, or of which the file holds more or less than will be read."""
+    count = math.ceil(dataset.shape[0] / dataset.chunks[0])
+    if dataset.id.get_storage_size() < count * size:
         raise errors.CacheDamaged(f"{path}: {name} claims to hold more than the file does; refused.")
+    odd = dataset.id.chunk_iter(lambda chunk: True if chunk.size != size or chunk.filter_mask else None)
+    if odd or dataset.id.get_storage_size() != count * size:
+        raise errors.CacheDamaged(f"{path}: {name} has a chunk that is not of its size; refused.")

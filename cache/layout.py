@@ -195,10 +195,21 @@ def _rows_with_controls(values: NDArray[np.bytes_]) -> NDArray[np.intp]:
     return np.flatnonzero(bad.any(axis=1))
 
 
-def type_of(spec: Spec, size: int) -> Any:
-    """Return the HDF5 type of `size` bytes in which `create` stores the elements of a dataset."""
-    kind = h5py.string_dtype("utf-8", size) if spec.kind == "S" else np.dtype(f"<{spec.kind}{size}")
-    return h5py.h5t.py_create(kind, logical=True)
+def is_type_of(stored: Any, spec: Spec) -> bool:
+    """Tell whether an HDF5 type is that of a dataset's elements.
+
+    Texts are of fixed length, padded with zeros; ASCII is UTF-8, too.
+    """
+    size = stored.get_size()
+    if spec.kind != "S":
+        kind = np.dtype(f"<{spec.kind}{size}") if size in spec.bytes else None
+        return kind is not None and bool(stored.equal(h5py.h5t.py_create(kind, logical=True)))
+    return bool(
+        stored.get_class() == h5py.h5t.STRING
+        and not stored.is_variable_str()
+        and stored.get_strpad() != h5py.h5t.STR_SPACEPAD
+        and size <= spec.bytes[0]
+    )
 
 
 def create(file: h5py.File, name: str, values: NDArray[Any]) -> h5py.Dataset:

@@ -348,7 +348,7 @@ class Cache:
     def _reading(self, name: str) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except (OSError, RuntimeError, KeyError) as error:
             raise errors.CacheDamaged(
                 f"{self.path}: {name} cannot be read ({_cause(error)}); the file is damaged. "
                 f"icehouse cache verify {self.path} tells where, icehouse cache repair keeps the rest."
@@ -361,10 +361,10 @@ class Cache:
         return self.read(name)[rows]
 
 
-def _cause(error: OSError) -> str:
+def _cause(error: Exception) -> str:
     if "fletcher32" in str(error) or "filter" in str(error):
         return "its checksum is wrong"
-    return error.strerror or str(error)
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _column_number(name: str) -> int:

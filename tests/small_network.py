@@ -25,7 +25,7 @@ from making import draw
 
 FULL = os.environ.get("ICEHOUSE_FULL") == "1"
 IMAGES = 288 if FULL else 160
-"""Some blocks of an extraction, the last one half full; in full, also more than a block of a cache's checksums."""
+"""Some blocks, the last one half full; in full, more rows than one checksum of a cache is of."""
 PARTIAL = "features.h5.partial"
 
 CHANNELS = 32
