@@ -102,6 +102,8 @@ def _check_header(header: list[str], path: Path) -> None:
         raise errors.SourceError(f"{path} has {len(header)} columns; a cache holds {layout.MAX_COLUMNS}.")
     if faulty := [name for name in header if not name.isprintable()]:
         raise errors.SourceError(f"{path}: the column name {faulty[0]!r} holds control characters.")
+    if not header:
+        raise errors.SourceError(f"{path} is empty; a CSV file begins with the names of its columns.")
     if "" in header:
         raise errors.SourceError(f"{path}: column {header.index('') + 1} has no name.")
     repeated = [name for name, count in Counter(header).items() if count > 1]

@@ -197,6 +197,12 @@ class Cache:
         return self._rows_of_samples[0]
 
     @property
+    def frame_of_row(self) -> NDArray[np.int32]:
+        """For each row of `X`, the number of its frame in its file, from 0 on."""
+        frames: NDArray[np.int32] = self.read("images/frame")[self._rows_of_samples[1]]
+        return frames
+
+    @property
     def X(self) -> NDArray[np.floating[Any]]:  # noqa: N802  (scikit-learn's name for the matrix)
         """Transfer values of the first layer: one row for each frame of each finished sample, shape (n, d)."""
         return self.vectors()

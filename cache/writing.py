@@ -24,6 +24,8 @@ from .samples import DONE, NUMBERS, PENDING, TEXTS, Failure, Samples
 from .store import Cache
 
 _PIECE = 4 * BLOCK_ROWS
+_MOST_DESCENTS = 8
+"""In how many places rows may go back in the order of the samples, and still be read nearly in one go."""
 IMAGE_TABLES = ("vectors", "images", "pixels")
 """The groups whose datasets have one row for each vector."""
 
@@ -135,6 +137,11 @@ class CacheRows:
             self._last[name] = (block, rows)
         return self._last[name][1]
 
+    def check(self, name: str, blocks: int) -> None:
+        """Raise `CacheDamaged` if one of the first blocks of a dataset does not match its checksum."""
+        for block in range(blocks):
+            self.intact(name, block)
+
 
 class ArrayRows:
     """Rows that are in memory: a dict from dataset names to arrays."""
@@ -170,9 +177,9 @@ def arrange(keys: Sequence[Keys], samples: Samples, *, settled: bool) -> Order:
     """Return the order in which the rows of several sources, each row once, stand in a new file.
 
     Rows stand in the order of the samples, spare ones last, so that however often a run was interrupted, its
-    file ends the same. Only where the rows of the first source are in another order already, because samples
-    were rearranged, do they stay as they are and new ones come after them: putting them right would read the
-    whole file again and again.
+    file ends the same. Only where the rows of the first source are far from that order, because samples were
+    rearranged, do they stay as they are and new ones come after them: putting them right would read the whole
+    file again and again.
 
     Parameters
     ----------
@@ -193,7 +200,7 @@ def arrange(keys: Sequence[Keys], samples: Samples, *, settled: bool) -> Order:
     order = np.lexsort((every, rank))
     order = np.concatenate([order[~spare[order]], np.flatnonzero(spare)])
     first = len(keys[0]) if settled else 0
-    if np.any(np.diff(order[(order < first) & ~spare[order]]) < 0):
+    if np.sum(np.diff(rank[:first][~spare[:first]]) < 0) > _MOST_DESCENTS:
         order = np.concatenate([np.arange(first), order[order >= first]])
     return Order(source[order], row[order])
 
@@ -266,8 +273,7 @@ def _write_rows(
 
 def _copy_blocks(file: h5py.File, source: CacheRows, name: str, blocks: int) -> list[NDArray[np.uint8]]:
     """Copy the first blocks of a dataset as they lie on disk, once they are known to be intact."""
-    for block in range(blocks):
-        source.intact(name, block)
+    source.check(name, blocks)
     source.cache.copy_to(name, file)
     file[name].resize(blocks * BLOCK_ROWS, axis=0)
     return list(source.cache.checksums(name)[:blocks])

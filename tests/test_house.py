@@ -15,7 +15,7 @@ from icehouse.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("cache", "extract", "classify", "report")
-FLOORS = {"errors": 0, "cache": 1, "extract": 2, "classify": 2, "report": 3, "api": 4, "cli": 5}
+FLOORS = {"errors": 0, "cache": 1, "extract": 2, "classify": 2, "report": 3, "api": 4, "console": 4, "cli": 5}
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "openvino"}
 
 
@@ -25,6 +25,8 @@ def modules() -> list[Path]:
 
 def room_of(path: Path) -> str:
     relative = path.relative_to(ROOT)
+    if relative.name == "commands.py":  # a group of the command line that stands beside the room it serves
+        return "cli"
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem
 
 
@@ -79,6 +81,9 @@ def loaded_by(code: str, cwd: Path) -> set[str]:
         "['heads']",
         "['backbones']",
         "['cache', 'info', 'features.h5']",
+        "['cache', 'verify', 'features.h5']",
+        "['cache', 'split', 'features.h5', '-o', 'parts', '--by', 'label']",
+        "['cache', 'export', 'features.h5', '-o', 'features.npz']",
         "['classify', 'features.h5', '-o', 'run', '--rounds', '2', '--quiet']",
     ],
 )
@@ -97,7 +102,7 @@ def test_the_help_loads_nothing_heavy(tmp_path) -> None:
 
 def test_the_public_names_are_few_and_none_is_a_package_of_ours() -> None:
     assert set(icehouse.__all__) >= {"extract_features", "open_cache", "run_rounds", "__version__"}
-    assert not set(icehouse.__all__) & {*PACKAGES, "api", "cli", "errors"}
+    assert not set(icehouse.__all__) & {*PACKAGES, "api", "cli", "console", "errors"}
     for name in icehouse.__all__:
         assert getattr(icehouse, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'extract_everything'"):
@@ -108,6 +113,8 @@ def test_every_command_is_in_the_readme_and_every_command_in_the_readme_exists()
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"icehouse ([a-z]+)", readme))
     assert set(main.commands) <= named
+    guide = (ROOT / "docs" / "cache.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`icehouse cache ([a-z]+)", guide)) == set(main.commands["cache"].commands)
     assert {
         name for name in named if f"icehouse {name} " in readme and f"bin/icehouse {name}" in readme
     } <= set(main.commands)

@@ -52,6 +52,57 @@ def test_a_cache_that_grew_in_steps_equals_one_made_at_once(rows, tmp_path) -> N
         assert [line["rows"] for line in Cache(in_steps).provenance()] == [300, 10, 390]
 
 
+def test_rows_stand_in_the_order_of_the_samples_whenever_they_were_computed(rows, tmp_path) -> None:
+    content, vectors = rows
+    at_once, in_gaps = tmp_path / "once.h5", tmp_path / "gaps.h5"
+    commit(at_once, None, [block_of(content, vectors)], contents_for(content))
+    first = np.arange(700) % 5 > 0
+    commit(in_gaps, None, [block_of(content[first], vectors[first])], contents_for(content[first]))
+    with Cache(in_gaps) as old:
+        commit(in_gaps, old, [block_of(content[~first], vectors[~first])], contents_for(content))
+    with h5py.File(at_once) as a, h5py.File(in_gaps) as b:
+        for name in ("vectors/avg_pool", "images/content", "maps/sum", "checksums/vectors/avg_pool"):
+            np.testing.assert_array_equal(a[name][()], b[name][()], err_msg=name)
+
+
+def test_spare_rows_go_last_and_come_back_in_their_place(rows, tmp_path) -> None:
+    content, vectors = rows
+    path = tmp_path / "features.h5"
+    commit(path, None, [block_of(content, vectors)], contents_for(content))
+    named = np.arange(700) % 3 > 0
+    with Cache(path) as old:
+        commit(path, old, [], contents_for(content[named]))
+    with Cache(path) as cache:
+        np.testing.assert_array_equal(cache.read("vectors/avg_pool")[: named.sum()], vectors[named])
+        np.testing.assert_array_equal(cache.X, vectors[named])
+        assert cache.rows == 700
+        commit(path, cache, [], contents_for(content))
+    with Cache(path) as cache:
+        np.testing.assert_array_equal(cache.read("vectors/avg_pool"), vectors)
+
+
+def test_rearranged_samples_find_their_vectors_and_leave_the_rows_where_they_are(rows, tmp_path) -> None:
+    content, vectors = rows
+    path = tmp_path / "features.h5"
+    commit(path, None, [block_of(content[:600], vectors[:600])], contents_for(content[:600]))
+    order = np.random.default_rng(1).permutation(700)
+    with Cache(path) as old:
+        commit(path, old, [block_of(content[600:], vectors[600:])], contents_for(content[order]))
+    with Cache(path) as cache:
+        np.testing.assert_array_equal(cache.read("vectors/avg_pool")[:600], vectors[:600])
+        np.testing.assert_array_equal(cache.X, vectors[order])
+
+
+def test_a_replaced_file_keeps_its_permissions(rows, tmp_path) -> None:
+    content, vectors = rows
+    path = tmp_path / "features.h5"
+    commit(path, None, [block_of(content[:10], vectors[:10])], contents_for(content[:10]))
+    path.chmod(0o600)
+    with Cache(path) as old:
+        commit(path, old, [], contents_for(content[:5]))
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_every_dataset_has_the_sha256_of_each_256_rows(rows, tmp_path) -> None:
     content, vectors = rows
     path = tmp_path / "features.h5"

@@ -193,6 +193,26 @@ def test_repair_to_another_file_leaves_the_damaged_one_alone(cache_path, tmp_pat
         repair(cache_path, tmp_path / "mended.h5")
 
 
+def test_an_image_that_lost_one_of_its_frames_is_pending_even_where_its_name_was_lost_too(tmp_path) -> None:
+    generator = np.random.default_rng(2)
+    content = generator.integers(0, 256, (300, 32), dtype=np.uint8)
+    rows = np.repeat(np.arange(300), 3)  # frames 0, 1, 2 of each: block 1 begins and ends within an image
+    block = block_of(content[rows], generator.normal(size=(900, 4)))
+    block.frame[:] = np.tile(np.arange(3), 300)
+    samples = samples_of(content, ["covid", "normal"] * 150)
+    contents = Contents({"kind": "by hand"}, ("avg_pool",), {}, samples, [], [{}])
+    path = tmp_path / "volumes.h5"
+    for dataset in ("vectors/avg_pool", "images/content"):
+        path.unlink(missing_ok=True)
+        commit(path, None, [block], contents)
+        damage(path, dataset, 1)
+        result = repair(path)
+        assert result["rows_lost"] == 256
+        assert result["lost"] == [f"{image}.png" for image in range(85, 171)]
+        with Cache(path) as cache:
+            assert cache.X.shape == (3 * (300 - 86), 4)
+
+
 def test_compact_drops_spare_rows_and_only_those(cache_path) -> None:
     with Cache(cache_path) as old:
         kept = np.arange(ROWS) % 3 > 0
