@@ -6,6 +6,7 @@ So a reader sees the whole old file or the whole new one, and a kill or a full d
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import secrets
 import shutil
@@ -15,9 +16,7 @@ from pathlib import Path
 
 from .. import errors
 
-FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-"""What the system says where nothing may be written."""
-
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -37,10 +36,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises
     ------
-    DiskFull
-        If there is no room for it, or it would be larger than files may be.
-    CacheError
-        If nothing may be written there.
+    DiskFull, CacheError
+        If it could not be written: see `refusal`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
@@ -54,15 +51,23 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException as error:
         with suppress(FileNotFoundError):
             temporary.unlink()
-        number = error.errno if isinstance(error, OSError) else None
-        if number in _FULL:
-            raise errors.DiskFull(
-                f"No room to write {path}: the disk, a quota or the largest allowed file size is reached. What "
-                "stood there is untouched; make room and repeat the command."
-            ) from None
-        if number in FORBIDDEN:
-            raise errors.CacheError(f"No permission to write {path}.") from None
+        if isinstance(error, OSError) and not isinstance(error, errors.IcehouseError):
+            raise refusal(error, path) from None
         raise
+
+
+def refusal(error: OSError, path: Path) -> errors.IcehouseError:
+    """Return what the user is told if the system does not let `path` be written."""
+    if error.errno in _FULL:
+        return errors.DiskFull(
+            f"No room to write {path}: the disk, a quota or the largest allowed file size is reached. What "
+            "stood there is untouched; make room and repeat the command."
+        )
+    if error.errno in _FORBIDDEN:
+        return errors.CacheError(f"No permission to write {path.name} in the folder {path.absolute().parent}.")
+    return errors.CacheError(
+        f"{path} could not be written: {error.strerror or error}. What stood there is untouched."
+    )
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -87,5 +92,5 @@ def sync_folder(folder: Path) -> None:
 
 def remove_leftovers(path: Path) -> None:
     """Delete temporary files that killed writers of `path` left behind; call it only while holding its lock."""
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         leftover.unlink(missing_ok=True)

@@ -187,8 +187,8 @@ def _origin(vectors: Path, suffix: str, given: str | None) -> str:
     fingerprint = readers[suffix](vectors) if suffix in readers else None
     if fingerprint is None:
         raise errors.UsageError(
-            "say with --origin which network or program made these vectors, such as --origin 'resnet50 by "
-            "torchvision 0.20'"
+            "Say with --origin which network or program made these vectors, such as --origin 'resnet50 by "
+            "torchvision 0.20'."
         )
     return f"export of icehouse cache {fingerprint[:12]}"
 

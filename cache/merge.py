@@ -15,7 +15,7 @@ from .. import __version__, errors
 from . import drift
 from .anonymize import Pseudonyms
 from .keys import contents_in, contents_of
-from .recipe import differences
+from .recipe import differences, sentence
 from .samples import DONE, FAILED, NUMBERS, TEXTS, Failure, Samples
 from .staging import Staging
 from .store import Cache
@@ -116,14 +116,12 @@ def _check_kinds(caches: list[Cache], accept_drift: bool) -> None:
         fields += differences({"layers": sorted(first.layers)}, {"layers": sorted(other.layers)})
         fields += differences({"selection": first.header.selection}, {"selection": other.header.selection})
         if fields:
-            raise errors.RecipeMismatch(
-                f"{first.path} and {other.path} cannot be merged: {'; '.join(map(str, fields))}."
-            )
-        sentence = (
+            raise errors.RecipeMismatch(f"{first.path} and {other.path} cannot be merged: {sentence(fields)}.")
+        drifted = (
             f"The network that made {other.path} computes vectors {{}} away from those in {first.path}. Keep "
             "them apart, or mix both kinds with --accept-drift."
         )
-        drift.check(other.canaries(), first.canaries(), sentence, accept=accept_drift)
+        drift.check(other.canaries(), first.canaries(), drifted, accept=accept_drift)
 
 
 class _Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,12 @@ def differences(first: Recipe, second: Recipe) -> list[Difference]:
         for field in sorted(a.keys() | b.keys())
         if a.get(field, absent) != b.get(field, absent)
     ]
+
+
+def sentence(found: Sequence[Difference]) -> str:
+    """Return differences in one line; that of the kind alone where the recipes are not even of one kind."""
+    kinds = [difference for difference in found if difference.field == "kind"]
+    return "; ".join(map(str, kinds or found))
 
 
 def _flat(recipe: Recipe, prefix: str = "") -> dict[str, Any]:

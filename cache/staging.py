@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,9 +27,11 @@ from numpy.typing import NDArray
 from .. import errors
 from . import atomic
 from .keys import Keys, keys_of
-from .recipe import Recipe, canonical_json, differences, digest
+from .recipe import Recipe, canonical_json, differences, digest, sentence
 
-_ATTEMPTS = 5
+_ATTEMPTS = 20
+_MOMENT = 0.05
+_NOTE = "writer.json"
 _BLOCKS_IN_MEMORY = 20
 
 
@@ -131,35 +134,46 @@ class Staging:
             )
         try:
             self._acquire()
-            self._sign()
-            atomic.remove_leftovers(self.cache_path)
-        except Timeout:
-            raise errors.CacheLocked(
-                f"{self.cache_path} is being written to by {self._writer()}. Wait for it, or stop it first."
-            ) from None
         except FileNotFoundError:
             raise errors.CacheError(f"There is no folder {self.cache_path.parent}.") from None
         except FileExistsError:
             raise errors.CacheError(f"{self.folder} is in the way: it is a file. Move it away.") from None
         except OSError as error:
-            if error.errno not in atomic.FORBIDDEN:
-                raise
-            raise errors.CacheError(f"No permission to write in {self.cache_path.parent}.") from None
+            raise atomic.refusal(error, self.cache_path) from None
+        try:
+            self._sign()
+            atomic.remove_leftovers(self.cache_path)
+        except BaseException:
+            self._leave()
+            raise
         return self
 
     def _acquire(self) -> None:
         for attempt in range(_ATTEMPTS):
-            self.folder.mkdir(exist_ok=True)
+            last = attempt == _ATTEMPTS - 1
             try:
+                self.folder.mkdir(exist_ok=True)
+                atomic.sync_folder(self.folder.parent)
                 self._lock.acquire()
                 return
-            except FileNotFoundError:  # another writer finished and took the folder away just now
-                if attempt == _ATTEMPTS - 1:
+            except (FileNotFoundError, FileExistsError):  # another writer ended and took the folder away
+                if last:
                     raise
+            except Timeout:
+                note = _read_note(self.folder / _NOTE)
+                if note or last:
+                    raise errors.CacheLocked(
+                        f"{self.cache_path} is being written to by {_writer(note)}. "
+                        "Wait for it, or stop it first."
+                    ) from None
+                time.sleep(_MOMENT)  # who has just begun has not signed yet; who is about to end no longer does
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         if not self._block_files():
             self._remove()
         self._lock.release()
@@ -182,7 +196,7 @@ class Staging:
         if found and (differing := differences(found, recipe)):
             raise errors.RecipeMismatch(
                 f"An interrupted run left vectors of another recipe in {self.folder}: "
-                f"{'; '.join(map(str, differing))}. Repeat that run with its own options, "
+                f"{sentence(differing)}. Repeat that run with its own options, "
                 "write to another file, or delete that folder."
             )
         for path in waiting:
@@ -232,13 +246,8 @@ class Staging:
             "process": os.getpid(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        atomic.write_bytes(self.folder / "writer.json", json.dumps(note).encode())
-
-    def _writer(self) -> str:
-        note = _read_note(self.folder / "writer.json")
-        if not {"process", "host", "since"} <= note.keys():
-            return "another process"
-        return f"process {note['process']} on {note['host']} since {note['since']}"
+        (self.folder / _NOTE).unlink(missing_ok=True)  # a killed writer's: nobody shall be told of that one
+        atomic.write_bytes(self.folder / _NOTE, json.dumps(note).encode())
 
     def _remove(self) -> None:
         # The lock file goes last and while it is held: whoever waits on it sees that it lost its name, and
@@ -247,6 +256,12 @@ class Staging:
             path.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()
+
+
+def _writer(note: dict[str, Any]) -> str:
+    if not {"process", "host", "since"} <= note.keys():
+        return "another process"
+    return f"process {note['process']} on {note['host']} since {note['since']}"
 
 
 def _read_note(path: Path) -> dict[str, Any]:

@@ -47,10 +47,18 @@ class Cache:
         If there is no such file.
     CacheDamaged
         If it is not a cache, is truncated, holds anything that format 1 does not know, or is of a newer format.
+
+    Attributes
+    ----------
+    header : Header
+        Recipe, fingerprints, selection, and whether it is complete and anonymized.
+    labels_from : Path or None
+        Where `relabel` read other labels from.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.labels_from: Path | None = None
         self._opened: dict[str, Any] = {}
         self._checksums: dict[str, NDArray[np.uint8]] = {}
         self._file = distrust.open_file(self.path)
@@ -127,6 +135,7 @@ class Cache:
             If the file is no such table, or names none of the samples.
         """
         self.samples = self.samples.relabelled(read_table(Path(labels)))
+        self.labels_from = Path(labels)
 
     def own_columns(self) -> dict[str, str]:
         """Return the datasets of the user's own columns, in their order, and what each is called."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__, errors
-from . import atomic, checksums, distrust, layout
+from . import atomic, checksums, distrust, hdf5, layout
 from .checksums import BLOCK_ROWS
 from .keys import Keys, contents_in, contents_of, first_of_each
 from .recipe import Recipe, fingerprints
@@ -236,7 +236,7 @@ def write(path: Path, contents: Contents, sources: Sequence[RowSource], order: O
     DiskFull, CacheError
         If there is no room, or no permission.
     """
-    with atomic.replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic.replacing(path) as temporary, hdf5.creating(temporary) as file:
         digests = _write_rows(file, sources, order)
         _write_tables(file, contents)
         _write_header(file, contents)

@@ -200,6 +200,7 @@ def made_with(cache: Cache) -> dict[str, Any]:
 
     return {
         "cache": str(cache.path),
+        "labels": str(cache.labels_from) if cache.labels_from else None,
         "recipe": dict(cache.header.recipe),
         "python": platform.python_version(),
         "libraries": {library.__name__: library.__version__ for library in (np, scipy, sklearn, xgboost)},

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .. import errors
 from ..cache import drift
 from ..cache.keys import as_bytes, contents_in, key_of
-from ..cache.recipe import Recipe, differences
+from ..cache.recipe import Recipe, differences, sentence
 from ..cache.samples import DONE
 from ..cache.staging import Staging
 from ..cache.store import Cache
@@ -102,7 +102,7 @@ def refuse_other_recipe(cache: Cache, recipe: Recipe) -> None:
         )
     if differing := differences(cache.header.recipe, recipe):
         raise errors.RecipeMismatch(
-            f"{cache.path} holds vectors of another recipe: {'; '.join(map(str, differing))}. "
+            f"{cache.path} holds vectors of another recipe: {sentence(differing)}. "
             "Give the options that it was made with, or write to another file."
         )
 

@@ -432,7 +432,7 @@ def test_a_parquet_column_that_holds_no_vectors_is_answered_with_those_that_do(v
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"origin": None}, "say with --origin which network or program"),
+        ({"origin": None}, "Say with --origin which network or program"),
         ({"origin": " "}, "--origin is empty"),
         ({"origin": "a\nb"}, "--origin holds control characters"),
         ({"layer": "a/b"}, "cannot be the name of a layer"),
