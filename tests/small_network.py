@@ -96,11 +96,12 @@ def start(
     cache: str = "features.h5",
     seconds: float = 0,
     hangs_at: int = -1,
+    quiet: bool = True,
     prepare: Callable[[], None] | None = None,
 ) -> subprocess.Popen[str]:
     """Start an extraction in `folder` in a process of its own; `under` comes before the command."""
     options = options if "--backbone" in options else ("--backbone", "efficientnetlite0", *options)
-    arguments = ("extract", data, "-o", cache, "--batch-size", "4", "--quiet", *options)
+    arguments = ["extract", data, "-o", cache, "--batch-size", "4", *options, *(["--quiet"] if quiet else [])]
     network = json.dumps([seconds, hangs_at])
     return subprocess.Popen(
         [*under, sys.executable, __file__, *arguments],

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from small_network import run
 
 LITE = ("--backbone", "efficientnetlite0")
 
@@ -46,7 +47,7 @@ def test_extract_prints_one_json_document_and_nothing_else(icehouse, image_folde
 
 
 def test_failed_images_end_with_3_and_a_short_table_and_everything_unusual_gets_a_line(
-    icehouse, image_folder, tmp_path
+    image_folder, tmp_path
 ) -> None:
     (image_folder / "covid" / "text.png").write_text("hello")
     whole = (image_folder / "covid" / "0.png").read_bytes()
@@ -54,15 +55,14 @@ def test_failed_images_end_with_3_and_a_short_table_and_everything_unusual_gets_
     (image_folder / "covid" / "notes.txt").write_text("x")
     deep = np.random.default_rng(0).integers(0, 4096, (40, 40), dtype=np.uint16)
     Image.fromarray(deep).save(image_folder / "normal" / "deep.png")
-    arguments = ("extract", image_folder, "-o", "features.h5", *LITE)
-    done = icehouse(*arguments, cwd=tmp_path)
+    done = run(tmp_path, quiet=False)
     assert done.returncode == 3
     assert "covid/text.png" in done.stdout
     assert "not an image of a known format" in done.stdout
     assert "13 computed, 0 reused, 2 failed" in done.stdout
     assert "1 image is deeper than 8 bits: scaled between its percentiles 0.5 and 99.5" in done.stderr
     assert "1 file of unknown type .txt passed over, such as covid/notes.txt" in done.stderr
-    again = icehouse(*arguments, "--quiet", cwd=tmp_path)
+    again = run(tmp_path)
     assert (again.returncode, again.stderr) == (3, "")
 
 

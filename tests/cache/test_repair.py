@@ -23,7 +23,7 @@ from icehouse.cache.writing import Contents
 from making import block_of, samples_of
 
 ROWS, DIMENSIONS = 1100, 24
-FLIPS = 200 if os.environ.get("ICEHOUSE_FULL") == "1" else 60
+FLIPS = 200 if os.environ.get("ICEHOUSE_FULL") == "1" else 30
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from making import draw
 
-SIZES = (2_000, 20_000) if os.environ.get("ICEHOUSE_FULL") == "1" else (500, 2_000)
+SIZES = (2_000, 20_000) if os.environ.get("ICEHOUSE_FULL") == "1" else (400, 1_600)
 
 _RUN = """
 import sys
