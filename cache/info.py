@@ -32,7 +32,7 @@ def describe(cache: Cache) -> dict[str, Any]:
         "selection": header.selection,
         "dimensions": cache.dimensions,
         "rows": cache.rows,
-        "spare": int(np.sum(~np.isin(contents_in(cache.image_keys), contents))),
+        "spare": int(np.sum(~np.isin(contents_of(cache.read("images/content")), contents))),
         "samples": len(contents),
         "states": cache.counts("state"),
         "labels": cache.counts("label"),
