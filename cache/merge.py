@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__, errors
-from . import drift
+from . import drift, layout
 from .anonymize import Pseudonyms
 from .keys import contents_in, contents_of
 from .recipe import differences, sentence
@@ -142,6 +142,10 @@ class _Table:
         for name in names:
             parts = [table.columns.get(name, np.full(len(table), "")).astype(object) for table in tables]
             self.columns[name] = np.concatenate(parts)
+        if len(names) > layout.MAX_COLUMNS:
+            raise errors.UsageError(
+                f"The caches have {len(names)} columns together; a cache holds {layout.MAX_COLUMNS}."
+            )
         if prefix:
             stems = _distinct_stems([cache.path for cache in caches])
             paths = zip(self.cache, self.fields["path"], strict=True)

@@ -260,11 +260,12 @@ def _write_rows(
     first, start = sources[0], 0
     if isinstance(first, CacheRows) and first.checked:
         kept = order.kept_blocks(first.cache.rows)
-        if 2 * kept * BLOCK_ROWS >= first.cache.rows:  # else more would be copied than stays
-            for name in names:
-                digests[name] = _copy_blocks(file, first, name, kept)
-            start = kept * BLOCK_ROWS
-    for piece in range(start, max(len(order), 1), _PIECE):
+        for name in names:
+            digests[name] = _copy_blocks(file, first, name, kept)
+        start = kept * BLOCK_ROWS
+    for piece in range(
+        start, max(len(order), 1), _PIECE
+    ):  # no row at all is a piece too: it makes the datasets
         part = slice(piece, piece + _PIECE)
         for name in names:
             values = _gather(sources, name, Order(order.source[part], order.row[part]))
@@ -280,10 +281,13 @@ def _write_rows(
 
 
 def _copy_blocks(file: h5py.File, source: CacheRows, name: str, blocks: int) -> list[NDArray[np.uint8]]:
-    """Copy the first blocks of a dataset as they lie on disk, once they are known to be intact."""
-    source.check(name, blocks)
-    source.cache.copy_to(name, file)
-    file[name].resize(blocks * BLOCK_ROWS, axis=0)
+    """Copy the first blocks of a dataset as they lie on disk, each once it is known to be intact."""
+    dataset = layout.create(file, name, source.take(name, np.empty(0, dtype=np.intp)))
+    dataset.resize(blocks * BLOCK_ROWS, axis=0)
+    for block in range(blocks):
+        source.intact(name, block)
+        place = (block * BLOCK_ROWS, *[0] * (dataset.ndim - 1))
+        dataset.id.write_direct_chunk(place, source.cache.stored_chunk(name, place))
     return list(source.cache.checksums(name)[:blocks])
 
 
@@ -314,7 +318,7 @@ def _write_tables(file: h5py.File, contents: Contents) -> None:
     for name in ("path", "stage", "reason"):
         texts = [getattr(failure, name) for failure in contents.failures]
         layout.create(file, f"failures/{name}", layout.encode(texts))
-    lines = [json.dumps(entry, sort_keys=True) for entry in contents.provenance]
+    lines = [_line(entry) for entry in contents.provenance]
     layout.create(file, "provenance", layout.encode(lines))
     for layer, vectors in contents.canaries.items():
         layout.create(file, f"canary/{layer}", vectors)
@@ -322,6 +326,15 @@ def _write_tables(file: h5py.File, contents: Contents) -> None:
         layout.create(file, "maps/sum", contents.maps.total)
         mean = (contents.maps.total / contents.maps.count).astype(np.float32)
         layout.create(file, "maps/mean", mean).attrs["count"] = contents.maps.count
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    """Return an entry of provenance as one line, without its details if it would be too long for one."""
+    line = json.dumps(entry, sort_keys=True)
+    if len(line) <= layout.MAX_STRING_BYTES:
+        return line
+    kept = {name: entry[name] for name in ("time", "icehouse", "rows") if name in entry}
+    return json.dumps({**kept, "shortened": True}, sort_keys=True)
 
 
 def _write_header(file: h5py.File, contents: Contents) -> None:

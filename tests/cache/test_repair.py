@@ -233,6 +233,22 @@ def test_compact_drops_spare_rows_and_only_those(cache_path) -> None:
     assert cache_path.stat().st_size < size
 
 
+def test_a_large_cache_that_lost_most_of_its_rows_leaves_no_gaps_in_the_file(tmp_path) -> None:
+    generator = np.random.default_rng(3)
+    content = generator.integers(0, 256, (5000, 32), dtype=np.uint8)
+    vectors = generator.random((5000, 2048), dtype=np.float32)
+    path = tmp_path / "large.h5"
+    contents = Contents({"kind": "by hand"}, ("avg_pool",), {}, samples_of(content, ["a"] * 5000), [], [{}])
+    commit(path, None, [block_of(content, vectors)], contents)
+    few = samples_of(content[:600], ["a"] * 600)
+    with Cache(path) as old:
+        commit(path, old, [], Contents(contents.recipe, contents.layers, {}, few, [], [{}]))
+    assert repair(path, compact=True)["rows_kept"] == 600
+    assert path.stat().st_size < 600 * 2048 * 4 * 1.5
+    with Cache(path) as cache:
+        np.testing.assert_array_equal(cache.X, vectors[:600])
+
+
 _TRIAL = """
 import json, shutil, sys
 from pathlib import Path
