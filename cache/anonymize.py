@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from .rows import RowSource
 from .samples import Failure, Samples
-from .writing import Contents, RowSource
+from .writing import Contents
 
 _PROVENANCE = ("time", "icehouse", "python", "rows", "computed_by", "accepted_drift")
 """The fields of an entry of provenance that name nobody."""

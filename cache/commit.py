@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .anonymize import Pseudonyms
+from .rows import CacheRows, RowSource, arrange
 from .staging import Block
 from .store import Cache
-from .writing import CacheRows, Contents, MapSum, RowSource, arrange, write
+from .writing import Contents, MapSum, write
 
 
 def commit(

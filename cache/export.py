@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from .. import errors
 from . import arrays, atomic, checksums, parquet
 from .recipe import canonical_json
+from .rows import CacheRows
 from .samples import DONE, Samples
 from .store import Cache
-from .writing import CacheRows
 
 
 def export(

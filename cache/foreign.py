@@ -10,20 +10,20 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__, errors
+from .. import errors
 from . import arrays, layout, parquet, tabular
 from .keys import contents_of, first_of_each, keys_of
+from .rows import ArrayRows, Order
 from .samples import DONE, Samples
 from .staging import Staging
 from .tabular import Columns
-from .writing import ArrayRows, Contents, Order, write
+from .writing import Contents, provenance_entry, write
 
 _HEX_CONTENT = re.compile("[0-9a-fA-F]{64}")
 _LAYER = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -123,12 +123,7 @@ def import_vectors(
     samples = _samples(rows, said)
     keys = keys_of(rows.content, rows.frame, np.zeros(len(rows.frame), dtype=np.int16))
     kept = _distinct(rows, keys, vectors)
-    entry = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "icehouse": __version__,
-        "imported": "".join(character if character.isprintable() else "?" for character in vectors.name),
-        "rows": len(kept),
-    }
+    entry = provenance_entry(imported=vectors.name, rows=len(kept))
     recipe = {
         "kind": "foreign",
         "origin": recipe_origin,

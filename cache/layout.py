@@ -6,7 +6,7 @@ Writers create datasets only through here and readers accept only what is listed
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import errors
 from .checksums import BLOCK_ROWS
 
 FORMAT = "icehouse-cache"
@@ -41,6 +42,7 @@ MAX_STRING_BYTES = 4096
 MAX_ATTRIBUTE_BYTES = 100_000
 MAX_LAYERS = 64
 MAX_COLUMNS = 256
+_TEXTS_AT_ONCE = 16 * BLOCK_ROWS
 MAX_PROVENANCE = 100_000
 
 
@@ -149,14 +151,26 @@ def fault_in(value: Any) -> str | None:
 
 
 def encode(values: Sequence[str] | NDArray[np.str_]) -> NDArray[np.bytes_]:
-    """Return `values` as the fixed-length UTF-8 that the file holds."""
+    """Return `values` as the fixed-length UTF-8 that the file holds.
+
+    Raises
+    ------
+    CacheError
+        If no reader would accept one of them.
+    """
     texts = np.asarray(values, dtype=np.str_)
     try:
         encoded = texts.astype(np.bytes_)  # much quicker than the codec, and the same for ASCII
     except UnicodeEncodeError:
         encoded = np.char.encode(texts, "utf-8")
     width = int(np.char.str_len(encoded).max(initial=1))
-    return encoded.astype(f"S{width}")
+    encoded = encoded.astype(f"S{width}")
+    if width > MAX_STRING_BYTES or _first_with_controls(encoded) is not None:
+        raise errors.CacheError(
+            "A text cannot be kept in a cache: it holds control characters or is longer than "
+            f"{MAX_STRING_BYTES} bytes."
+        )
+    return encoded
 
 
 def decode(values: NDArray[np.bytes_]) -> NDArray[np.str_]:
@@ -169,14 +183,11 @@ def decode(values: NDArray[np.bytes_]) -> NDArray[np.str_]:
     """
     if not values.size:
         return np.empty(values.shape, dtype="U1")
+    if (row := _first_with_controls(values)) is not None:
+        raise ValueError(f"row {row} holds control characters")
     decoded = []
     try:
-        for start in range(
-            0, len(values), BLOCK_ROWS * 16
-        ):  # or each text would become a Python object at once
-            part = values[start : start + BLOCK_ROWS * 16]
-            if len(bad := _rows_with_controls(part)):
-                raise ValueError(f"row {start + bad[0]} holds control characters")
+        for part in _pieces(values):  # or each text would become a Python object at once
             try:
                 decoded.append(part.astype(np.str_))  # much quicker than the codec, and the same for ASCII
             except UnicodeDecodeError:
@@ -186,13 +197,22 @@ def decode(values: NDArray[np.bytes_]) -> NDArray[np.str_]:
         raise ValueError(f"{error.object[:40]!r} is not valid UTF-8") from None
 
 
-def _rows_with_controls(values: NDArray[np.bytes_]) -> NDArray[np.intp]:
-    """Return the rows that hold C0 or C1 control characters; zeros at the end are padding."""
-    raw = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
-    bad = ((raw < 0x20) & (raw != 0)) | (raw == 0x7F)
-    bad[:, :-1] |= (raw[:, :-1] == 0) & (raw[:, 1:] != 0)
-    bad[:, :-1] |= (raw[:, :-1] == 0xC2) & (raw[:, 1:] >= 0x80) & (raw[:, 1:] < 0xA0)
-    return np.flatnonzero(bad.any(axis=1))
+def _pieces(values: NDArray[np.bytes_]) -> Iterator[NDArray[np.bytes_]]:
+    """Yield a few thousand texts at a time."""
+    for start in range(0, len(values), _TEXTS_AT_ONCE):
+        yield values[start : start + _TEXTS_AT_ONCE]
+
+
+def _first_with_controls(values: NDArray[np.bytes_]) -> int | None:
+    """Return the first row that holds C0 or C1 control characters; zeros at the end are padding."""
+    for number, part in enumerate(_pieces(values)):
+        raw = np.ascontiguousarray(part).view(np.uint8).reshape(len(part), -1)
+        bad = ((raw < 0x20) & (raw != 0)) | (raw == 0x7F)
+        bad[:, :-1] |= (raw[:, :-1] == 0) & (raw[:, 1:] != 0)
+        bad[:, :-1] |= (raw[:, :-1] == 0xC2) & (raw[:, 1:] >= 0x80) & (raw[:, 1:] < 0xA0)
+        if len(rows := np.flatnonzero(bad.any(axis=1))):
+            return number * _TEXTS_AT_ONCE + int(rows[0])
+    return None
 
 
 def is_type_of(stored: Any, spec: Spec) -> bool:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__, errors
+from .. import errors
 from . import drift, layout
 from .anonymize import Pseudonyms
 from .keys import contents_in, contents_of
 from .recipe import differences, sentence
+from .rows import CacheRows, RowSource, arrange
 from .samples import DONE, FAILED, NUMBERS, TEXTS, Failure, Samples
 from .staging import Staging
 from .store import Cache
-from .writing import CacheRows, Contents, MapSum, RowSource, arrange, write
+from .writing import Contents, MapSum, provenance_entry, write
 
 _MAY_CONFLICT = ("label", "patient", "split")
 _LISTED = 20
@@ -276,10 +276,5 @@ def _provenance(caches: list[Cache]) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     for cache in caches:
         entries += [entry for entry in cache.provenance() if entry not in entries]
-    merged = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "icehouse": __version__,
-        "merged": [cache.path.name for cache in caches],
-        "rows": 0,
-    }
+    merged = provenance_entry(merged=[cache.path.name for cache in caches], rows=0)
     return [*sorted(entries, key=lambda entry: str(entry.get("time", ""))), merged]

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__, errors
+from .. import errors
 from . import layout
 from .checksums import BLOCK_ROWS
 from .keys import contents_in, contents_of, keys_of
+from .rows import IMAGE_TABLES, CacheRows, Order
 from .samples import DONE, NUMBERS, PENDING, STATES, TEXTS, Failure, Samples
 from .staging import Staging
 from .store import Cache
 from .verify import Verification, verify
-from .writing import IMAGE_TABLES, CacheRows, Contents, MapSum, Order, write
+from .writing import Contents, MapSum, provenance_entry, write
 
 
 def repair(path: Path, output: Path | None = None, *, compact: bool = False) -> dict[str, Any]:
@@ -177,16 +177,12 @@ class _Salvage:
         return MapSum.of(self.cache)
 
     def _entry(self, spare: NDArray[np.bool_]) -> dict[str, Any]:
-        return {
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "icehouse": __version__,
-            "repaired": {
-                "rows_lost": int(self.row_lost.sum()),
-                "samples_lost": int(self.sample_lost.sum()),
-                "spare_dropped": int(spare.sum()),
-            },
-            "rows": 0,
+        counts = {
+            "rows_lost": int(self.row_lost.sum()),
+            "samples_lost": int(self.sample_lost.sum()),
+            "spare_dropped": int(spare.sum()),
         }
+        return provenance_entry(repaired=counts, rows=0)
 
     def _text(self, name: str) -> NDArray[np.str_]:
         try:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__, errors
+from .. import errors
 from .anonymize import Pseudonyms
 from .csv_table import read_table
 from .keys import contents_in, contents_of
+from .rows import CacheRows, RowSource, arrange
 from .samples import FAILED, Samples
 from .staging import Staging
 from .store import Cache
-from .writing import CacheRows, Contents, MapSum, RowSource, arrange, write
+from .writing import Contents, MapSum, provenance_entry, write
 
 _MAX_PARTS = 1000
 
@@ -155,12 +155,7 @@ def _write_part(
     rows = np.flatnonzero(wanted)
     order = arrange([cache.image_keys[rows]], samples, settled=True)
     order = replace(order, row=rows[order.row])
-    entry = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "icehouse": __version__,
-        "split": {"of": cache.path.name, "part": value},
-        "rows": 0,
-    }
+    entry = provenance_entry(split={"of": cache.path.name, "part": value}, rows=0)
     contents = Contents(
         cache.header.recipe,
         cache.layers,

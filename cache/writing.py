@@ -1,6 +1,6 @@
-"""The one way in which a cache file comes to be: rows gathered from caches and arrays, then written at once.
+"""The one way in which a cache file comes to be: rows, tables, header and checksums, written at once.
 
-Which rows, in which order, is for its callers to say: `commit`, `exchange`, `repair`, `foreign`.
+Which rows, in which order, is for its callers to say: `commit`, `merge`, `split`, `repair`, `foreign`.
 """
 
 from __future__ import annotations
@@ -8,26 +8,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__, errors
+from .. import __version__
 from . import atomic, checksums, distrust, hdf5, layout
 from .checksums import BLOCK_ROWS
-from .keys import Keys, contents_in, contents_of, first_of_each
 from .recipe import Recipe, fingerprints
-from .samples import DONE, NUMBERS, PENDING, TEXTS, Failure, Samples
+from .rows import CacheRows, Order, RowSource, gather
+from .samples import NUMBERS, PENDING, TEXTS, Failure, Samples
 from .store import Cache
 
 _PIECE = 4 * BLOCK_ROWS
-_MOST_DESCENTS = 8
-"""In how many places rows may go back in the order of the samples, and still be read nearly in one go."""
-IMAGE_TABLES = ("vectors", "images", "pixels")
-"""The groups whose datasets have one row for each vector."""
 
 
 @dataclass(frozen=True)
@@ -79,151 +76,18 @@ class Contents:
     anonymized: bool = False
 
 
-class RowSource(Protocol):
-    """Where rows of the image tables come from."""
-
-    def names(self) -> list[str]:
-        """Return the datasets it has, such as "vectors/avg_pool"."""
-        ...
-
-    def take(self, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
-        """Return some rows of one of them."""
-        ...
+def provenance_entry(**details: Any) -> dict[str, Any]:
+    """Return an entry of provenance for what is done now, its texts without what a reader would refuse."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"time": now, "icehouse": __version__, **_printable(details)}
 
 
-class CacheRows:
-    """The rows of an open cache.
-
-    Parameters
-    ----------
-    cache : Cache
-    checked : bool
-        Compare each block with its checksum before it is used; not where that has been done.
-    """
-
-    def __init__(self, cache: Cache, *, checked: bool = True) -> None:
-        self.cache = cache
-        self.checked = checked
-        self._last: dict[str, tuple[int, NDArray[Any]]] = {}
-
-    def names(self) -> list[str]:
-        return self.cache.datasets(*IMAGE_TABLES)
-
-    def take(self, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
-        blocks = rows // BLOCK_ROWS
-        empty = self.cache.read(name, slice(0, 0))
-        taken = np.empty((len(rows), *empty.shape[1:]), dtype=empty.dtype)
-        for block in np.unique(blocks):
-            wanted = np.flatnonzero(blocks == block)
-            inside = rows[wanted] - block * BLOCK_ROWS
-            taken[_as_slice(wanted)] = self.intact(name, int(block))[_as_slice(inside)]
-        return taken
-
-    def intact(self, name: str, block: int) -> NDArray[Any]:
-        """Return one block of a dataset.
-
-        Raises
-        ------
-        CacheDamaged
-            If it does not match its checksum.
-        """
-        if name not in self._last or self._last[name][0] != block:
-            rows = self.cache.read(name, slice(block * BLOCK_ROWS, (block + 1) * BLOCK_ROWS))
-            if self.checked and not checksums.match(rows, self.cache.checksums(name), block):
-                raise errors.CacheDamaged(
-                    f"{self.cache.path}: block {block} of {name} does not match its checksum; the file was "
-                    f"damaged on disk. icehouse cache verify {self.cache.path} tells where, icehouse cache "
-                    "repair keeps the rest."
-                )
-            self._last[name] = (block, rows)
-        return self._last[name][1]
-
-    def check(self, name: str, blocks: int) -> None:
-        """Raise `CacheDamaged` if one of the first blocks of a dataset does not match its checksum."""
-        for block in range(blocks):
-            self.intact(name, block)
-
-
-def _as_slice(rows: NDArray[np.intp]) -> slice | NDArray[np.intp]:
-    """Return rows that follow each other as a slice, which is copied several times as fast."""
-    first, last = int(rows[0]), int(rows[-1])
-    follow = last - first + 1 == len(rows) and bool(np.all(np.diff(rows) == 1))
-    return slice(first, last + 1) if follow else rows
-
-
-class ArrayRows:
-    """Rows that are in memory: a dict from dataset names to arrays."""
-
-    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self._arrays = arrays
-
-    def names(self) -> list[str]:
-        return list(self._arrays)
-
-    def take(self, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
-        return self._arrays[name][rows]
-
-
-@dataclass(frozen=True)
-class Order:
-    """Which row of which source each row of the new file is; two arrays of shape (n,)."""
-
-    source: NDArray[np.intp]
-    row: NDArray[np.intp]
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    def kept_blocks(self, rows: int) -> int:
-        """Return how many whole blocks at the start are those that the first source starts with."""
-        here = np.arange(min(len(self), rows))
-        same = (self.source[: len(here)] == 0) & (self.row[: len(here)] == here)
-        return int(len(here) if same.all() else np.argmin(same)) // BLOCK_ROWS
-
-
-def arrange(keys: Sequence[Keys], samples: Samples, *, settled: bool) -> Order:
-    """Return the order in which the rows of several sources, each row once, stand in a new file.
-
-    Rows stand in the order of the samples, spare ones last, so that however often a run was interrupted, its
-    file ends the same. Only where the rows of the first source are far from that order, because samples were
-    rearranged, do they stay as they are and new ones come after them: putting them right would read the whole
-    file again and again.
-
-    Parameters
-    ----------
-    keys : sequence of Keys
-        The keys of each source's rows. Of several rows of one key, the first is taken.
-    samples : Samples
-        Those of the new file.
-    settled : bool
-        Whether the first source is a cache, whose rows may stay where they are.
-    """
-    every = np.concatenate(keys)
-    source = np.repeat(np.arange(len(keys)), [len(part) for part in keys])
-    row = np.concatenate([np.arange(len(part)) for part in keys])
-    kept = first_of_each(every)
-    every, source, row = every[kept], source[kept], row[kept]
-    rank = _rank(every, samples)
-    spare = rank == len(samples)
-    order = np.lexsort((every, rank))
-    order = np.concatenate([order[~spare[order]], np.flatnonzero(spare)])
-    first = len(keys[0]) if settled else 0
-    if np.sum(np.diff(rank[:first][~spare[:first]]) < 0) > _MOST_DESCENTS:
-        order = np.concatenate([np.arange(first), order[order >= first]])
-    return Order(source[order], row[order])
-
-
-def _rank(keys: Keys, samples: Samples) -> NDArray[np.intp]:
-    """Return for each row the first finished sample that it belongs to; the number of samples if none."""
-    done = np.flatnonzero(samples.state == DONE)
-    wanted, first = np.unique(contents_of(samples.content[done]), return_index=True)
-    rank = np.full(len(keys), len(samples), dtype=np.intp)
-    if len(wanted):
-        contents = contents_in(keys)
-        place = np.minimum(np.searchsorted(wanted, contents), len(wanted) - 1)
-        found = wanted[place] == contents
-        rank[found] = done[first[place[found]]]
-    return rank
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return "".join(character if character.isprintable() else "?" for character in value)
+    if isinstance(value, dict):
+        return {name: _printable(item) for name, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
 
 
 def write(path: Path, contents: Contents, sources: Sequence[RowSource], order: Order) -> None:
@@ -268,7 +132,7 @@ def _write_rows(
     ):  # no row at all is a piece too: it makes the datasets
         part = slice(piece, piece + _PIECE)
         for name in names:
-            values = _gather(sources, name, Order(order.source[part], order.row[part]))
+            values = gather(sources, name, Order(order.source[part], order.row[part]))
             if name not in file:
                 layout.create(file, name, values)
             else:
@@ -289,19 +153,6 @@ def _copy_blocks(file: h5py.File, source: CacheRows, name: str, blocks: int) -> 
         place = (block * BLOCK_ROWS, *[0] * (dataset.ndim - 1))
         dataset.id.write_direct_chunk(place, source.cache.stored_chunk(name, place))
     return list(source.cache.checksums(name)[:blocks])
-
-
-def _gather(sources: Sequence[RowSource], name: str, order: Order) -> NDArray[Any]:
-    used = np.unique(order.source)
-    if len(used) == 1:
-        taken: NDArray[Any] = sources[used[0]].take(name, order.row)
-        return taken
-    empty = sources[0].take(name, order.row[:0])
-    values: NDArray[Any] = np.empty((len(order), *empty.shape[1:]), dtype=empty.dtype)
-    for number in used:
-        wanted = order.source == number
-        values[wanted] = sources[number].take(name, order.row[wanted])
-    return values
 
 
 def _write_tables(file: h5py.File, contents: Contents) -> None:

@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__, errors
+from .. import errors
 from ..cache import drift
 from ..cache import recipe as recipes
 from ..cache.anonymize import Pseudonyms
@@ -28,7 +27,7 @@ from ..cache.keys import key_of
 from ..cache.samples import DONE, FAILED, PENDING, Failure, Samples, failure
 from ..cache.staging import Staging
 from ..cache.store import Cache
-from ..cache.writing import Contents
+from ..cache.writing import Contents, provenance_entry
 from . import backbones, canaries, engines, pipeline
 from . import weights as weight_files
 from .interrupt import stop_on_signal
@@ -295,11 +294,7 @@ class _Job:
         ]
 
     def _provenance(self) -> dict[str, Any]:
-        entry: dict[str, Any] = {
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "icehouse": __version__,
-            "python": platform.python_version(),
-        }
+        entry = provenance_entry(python=platform.python_version())
         if self.knowledge.drifted > drift.TOLERANCE:
             entry["accepted_drift"] = self.knowledge.drifted
         return entry

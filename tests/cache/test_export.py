@@ -14,8 +14,9 @@ import pyarrow.parquet
 import pytest
 from icehouse import errors, open_cache
 from icehouse.cache.export import export
+from icehouse.cache.rows import ArrayRows, Order
 from icehouse.cache.samples import Samples
-from icehouse.cache.writing import ArrayRows, Contents, Order, write
+from icehouse.cache.writing import Contents, write
 from making import samples_of
 
 
