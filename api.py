@@ -181,6 +181,8 @@ def _understood(
     for suffix, paths in source.unknown.items():
         files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
         note(f"{files} of unknown type {suffix} passed over, such as {paths[0]}")
+    if source.unnamed:
+        note(f"{labels} does not name {source.unnamed} of the images: they have no label, patient, … from it")
     return source, path, chosen
 
 

@@ -6,7 +6,9 @@ The commands themselves are in `cli` and, for a group of them, beside their pack
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -22,6 +24,8 @@ class Group(click.Group):
     """A group that turns mistakes into one sentence and an exit code; `--debug` shows the traceback instead."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # to be stopped is to be tidied up after
         try:
             return super().invoke(ctx)
         except errors.IcehouseError as error:

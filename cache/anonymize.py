@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -58,9 +58,7 @@ class Pseudonyms:
 
     def samples(self, samples: Samples) -> Samples:
         """Return the samples table with pseudonyms for paths, patients and contents."""
-        if unknown := [name for name in self.keep if name not in samples.columns]:
-            known = ", ".join(samples.columns) or "none"
-            raise errors.UsageError(f"There is no column {unknown[0]!r} to be kept; the columns are: {known}.")
+        self.check(samples.columns)
         return replace(
             samples,
             path=self._names("image", samples.path),
@@ -68,6 +66,12 @@ class Pseudonyms:
             content=self.content(samples.content),
             columns={name: samples.columns[name] for name in samples.columns if name in self.keep},
         )
+
+    def check(self, columns: Collection[str]) -> None:
+        """Raise `UsageError` if a column that is to be kept does not exist."""
+        if unknown := [name for name in self.keep if name not in columns]:
+            known = ", ".join(sorted(columns)) or "none"
+            raise errors.UsageError(f"There is no column {unknown[0]!r} to be kept; the columns are: {known}.")
 
     def content(self, content: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return other bytes for each content, shape (n, 32), equal for equal ones; zeros, unknown, stay."""

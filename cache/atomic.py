@@ -6,8 +6,8 @@ So a reader sees the whole old file or the whole new one, and a kill or a full d
 from __future__ import annotations
 
 import errno
-import glob
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -92,5 +92,7 @@ def sync_folder(folder: Path) -> None:
 
 def remove_leftovers(path: Path) -> None:
     """Delete temporary files that killed writers of `path` left behind; call it only while holding its lock."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        leftover.unlink(missing_ok=True)
+    name = re.compile(rf"\.{re.escape(path.name)}\.\d+-[0-9a-f]{{8}}\.tmp")
+    for leftover in path.parent.glob(".*.tmp"):
+        if name.fullmatch(leftover.name):
+            leftover.unlink(missing_ok=True)

@@ -52,7 +52,7 @@ def commit(
     makers: list[dict[str, Any]] = []
     held = set(keys[0].tolist()) if old else set()
     for number, block in enumerate(blocks):
-        sources.append(_BlockRows(blocks, number))
+        sources.append(_BlockRows(blocks, number, list(block.columns())))
         keys.append(block.keys)
         canaries = canaries or block.canaries
         if block.maker not in makers:
@@ -61,7 +61,7 @@ def commit(
         if not new & held:  # a sum cannot be taken apart: a block counts whole or not at all
             maps = MapSum(block.map_sum, len(new)).plus(maps)
         held |= new
-    order = arrange(keys, contents.samples, settled=old is not None)
+    order = arrange(keys, contents.samples)
     entry = {**contents.provenance[0], "rows": len(order) - (old.rows if old else 0), "computed_by": makers}
     provenance = [*(old.provenance() if old else ()), entry]
     contents = replace(contents, provenance=provenance, canaries=canaries, maps=maps)
@@ -73,12 +73,13 @@ def commit(
 class _BlockRows:
     """The rows of one staged block, read anew whenever they are needed."""
 
-    def __init__(self, blocks: Sequence[Block], number: int) -> None:
+    def __init__(self, blocks: Sequence[Block], number: int, names: list[str]) -> None:
         self._blocks = blocks
         self._number = number
+        self._names = names
 
     def names(self) -> list[str]:
-        return list(self._blocks[self._number].columns())
+        return self._names
 
     def take(self, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
         return self._blocks[self._number].columns()[name][rows]

@@ -6,7 +6,7 @@ import csv
 import io
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .. import errors
 from . import layout
@@ -33,7 +33,7 @@ class Table:
     lines: list[int]
 
     def by_path(self) -> dict[str, dict[str, str]]:
-        """Return the rows by what stands in the column `path`.
+        """Return the rows by what stands in the column `path`, spelled as a manifest's are.
 
         Raises
         ------
@@ -41,18 +41,27 @@ class Table:
             If there is no such column, nothing beside it, or a path stands twice.
         """
         if "path" not in self.header or len(self.header) < 2:
-            found = ", ".join(self.header)
+            names = ", ".join(self.header)
             raise errors.SourceError(
-                f"{self.path} needs a column 'path' and others beside it; it has: {found}."
+                f"{self.path} needs a column 'path' and others beside it; it has: {names}."
             )
-        found_in: dict[str, int] = {}
+        found: dict[str, dict[str, str]] = {}
+        lines: dict[str, int] = {}
         for row, line in zip(self.rows, self.lines, strict=True):
-            if row["path"] in found_in:
-                raise errors.SourceError(
-                    f"{self.path}, line {line}: {row['path']} stands already in line {found_in[row['path']]}."
-                )
-            found_in[row["path"]] = line
-        return {row["path"]: row for row in self.rows}
+            path, where = PurePosixPath(row["path"]).as_posix(), f"{self.path}, line {line}"
+            if path in found:
+                raise errors.SourceError(f"{where}: {path} stands already in line {lines[path]}.")
+            check_label(row.get("label", ""), where)
+            found[path], lines[path] = row, line
+        return found
+
+
+def check_label(label: str, where: str) -> None:
+    """Raise `SourceError` if a label is several."""
+    if "|" in label or ";" in label or label.startswith("["):
+        raise errors.SourceError(
+            f"{where}: {label[:40]!r} holds several labels; icehouse classifies one label a sample."
+        )
 
 
 def read_table(path: Path) -> Table:
@@ -100,8 +109,9 @@ def read_table(path: Path) -> Table:
 def _check_header(header: list[str], path: Path) -> None:
     if len(header) > layout.MAX_COLUMNS:
         raise errors.SourceError(f"{path} has {len(header)} columns; a cache holds {layout.MAX_COLUMNS}.")
-    if faulty := [name for name in header if not name.isprintable()]:
-        raise errors.SourceError(f"{path}: the column name {faulty[0]!r} holds control characters.")
+    for name in header:
+        if fault := layout.fault_of(name):
+            raise errors.SourceError(f"{path}: the column name {name[:40]!r} {fault}.")
     if not header:
         raise errors.SourceError(f"{path} is empty; a CSV file begins with the names of its columns.")
     if "" in header:

@@ -6,7 +6,6 @@ say is read by `store`.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +175,7 @@ def _read_header(file: h5py.File, path: Path) -> Header:
             raise errors.CacheDamaged(f"{path}: the attribute {name!r} is not of its type; refused.")
     try:
         recipe, prints, selection = (
-            json.loads(values[name]) for name in ("recipe", "fingerprints", "selection")
+            layout.parse_json(values[name]) for name in ("recipe", "fingerprints", "selection")
         )
         if not all(isinstance(value, dict) for value in (recipe, prints, selection)):
             raise ValueError

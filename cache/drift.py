@@ -20,11 +20,18 @@ TOLERANCE = 1e-3
 
 
 def distance(now: Vectors, then: Vectors) -> float:
-    """Return the largest relative distance between two sets of canary vectors, over layers and canaries."""
+    """Return the largest relative distance between two sets of canary vectors, over layers and canaries.
+
+    It is infinite if they are not even of one shape.
+    """
     distances = [0.0]
     for layer in now.keys() & then.keys():
         a, b = now[layer].astype(np.float64), then[layer].astype(np.float64)
-        distances.append(float(np.max(np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1))))
+        if a.shape != b.shape:
+            return float("inf")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            apart = np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1)
+        distances.append(float(np.max(np.where(np.all(a == b, axis=1), 0, apart))))
     return float(np.max(distances))  # unlike max(), not a number stays one, and is refused
 
 

@@ -21,7 +21,8 @@ from . import arrays, layout, parquet, tabular
 from .keys import contents_of, first_of_each, keys_of
 from .rows import ArrayRows, Order
 from .samples import DONE, Samples
-from .staging import Staging
+from .staging import making
+from .store import Cache
 from .tabular import Columns
 from .writing import Contents, provenance_entry, write
 
@@ -115,7 +116,8 @@ def import_vectors(
         )
     if suffix == ".parquet":
         parquet.require_pyarrow()
-    _refuse_existing(cache)
+    if cache.exists():
+        raise errors.OutputExists(f"{cache} exists already. Choose another name.")
     recipe_origin = _origin(vectors, suffix, origin)
     matrix, said = _READERS[suffix](vectors, column)
     said = _with_table(said, len(matrix), table)
@@ -139,14 +141,9 @@ def import_vectors(
             "images/view": np.zeros(len(rows.frame), dtype=np.int16),
         }
     )
-    with Staging(cache) as staging:
-        _refuse_existing(cache)
-        if len(staging.blocks()):
-            raise errors.OutputExists(
-                f"An interrupted extraction to {cache} waits in {staging.folder}. Repeat it, delete that "
-                "folder, or name another file."
-            )
+    with making(cache):
         write(cache, contents, [source], Order(np.zeros(len(kept), dtype=np.intp), kept))
+        _refuse_copies(cache, vectors)
     labels = Counter(samples.label.tolist())
     return {
         "cache": str(cache),
@@ -167,9 +164,17 @@ _READERS: dict[str, Callable[[Path, str | None], tuple[NDArray[np.float32], Colu
 }
 
 
-def _refuse_existing(cache: Path) -> None:
-    if cache.exists():
-        raise errors.OutputExists(f"{cache} exists already. Delete it or name another file.")
+def _refuse_copies(cache: Path, vectors: Path) -> None:
+    """Take back a cache that no reader would accept, as nearly all of its vectors are the same."""
+    try:
+        with Cache(cache) as made:
+            made.sample_of_row  # noqa: B018  (looking is the test)
+    except errors.CacheDamaged:
+        cache.unlink()
+        raise errors.SourceError(
+            f"{vectors}: nearly all of its vectors are equal, so many that no reader would trust the cache. Is "
+            "it the right file?"
+        ) from None
 
 
 def _origin(vectors: Path, suffix: str, given: str | None) -> str:

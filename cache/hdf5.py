@@ -11,7 +11,7 @@ import io
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,22 @@ import h5py
 
 
 @contextmanager
-def creating(path: Path) -> Iterator[h5py.File]:
-    """Yield a new HDF5 file, and close it.
+def creating(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """Yield a new HDF5 file and what is to be called now and then, and close the file.
+
+    A KeyboardInterrupt inside of HDF5 would be a write that fails. So Ctrl-C and SIGTERM wait until the
+    function that is yielded is called, or the file is closed.
 
     Raises
     ------
     OSError
         As the system gave it, if something could not be written.
     """
-    with _signals_wait(), path.open("xb+", buffering=0) as raw:
+    with _signals_wait() as deliver, path.open("xb+", buffering=0) as raw:
         target = _Target(raw)
         try:
             with h5py.File(target, "w") as file:
-                yield file
+                yield file, deliver
         finally:
             if target.error is not None:
                 raise target.error from None
@@ -92,19 +95,32 @@ class _Target(io.RawIOBase):
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait: raised inside `_Target`, a KeyboardInterrupt would be a write that fails."""
+def _signals_wait() -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C and SIGTERM wait; yield what lets those through that came."""
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
     came: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, lambda number, _frame: came.append(number))
-    try:
-        yield
-    finally:
+    before: dict[int, Any] = {}
+
+    def hold() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.getsignal(number)
+            signal.signal(number, lambda number, _frame: came.append(number))
+
+    def release() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
+        while came:
+            signal.raise_signal(came.pop())
+
+    def deliver() -> None:
         if came:
-            signal.raise_signal(came[0])
+            release()
+            hold()
+
+    hold()
+    try:
+        yield deliver
+    finally:
+        release()

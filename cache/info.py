@@ -10,6 +10,7 @@ import numpy as np
 from . import drift
 from .keys import as_bytes, contents_in, contents_of
 from .recipe import differences
+from .samples import DONE
 from .store import Cache
 
 
@@ -86,7 +87,8 @@ def _canary_distance(first: Cache, second: Cache) -> float | None:
     comparable = [layer for layer in one if layer in two and one[layer].shape == two[layer].shape]
     if not comparable:
         return None
-    return drift.distance({layer: one[layer] for layer in comparable}, two)
+    distance = drift.distance({layer: one[layer] for layer in comparable}, two)
+    return distance if np.isfinite(distance) else None
 
 
 def _overlap(first: Cache, second: Cache) -> dict[str, int]:
@@ -97,8 +99,17 @@ def _overlap(first: Cache, second: Cache) -> dict[str, int]:
 
 def _relabelled(first: Cache, second: Cache) -> int:
     labels = [
-        dict(zip(as_bytes(contents_of(cache.samples.content)), cache.samples.label.tolist(), strict=True))
+        {
+            content: label
+            for content, label, state in zip(
+                as_bytes(contents_of(cache.samples.content)),
+                cache.samples.label.tolist(),
+                cache.samples.state.tolist(),
+                strict=True,
+            )
+            if state == DONE
+        }
         for cache in (first, second)
     ]
-    shared = (labels[0].keys() & labels[1].keys()) - {bytes(32)}
+    shared = labels[0].keys() & labels[1].keys()
     return sum(labels[0][content] != labels[1][content] for content in shared)

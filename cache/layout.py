@@ -5,6 +5,7 @@ Writers create datasets only through here and readers accept only what is listed
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -133,11 +134,22 @@ def table_of(name: str) -> str | None:
 
 def fault_of(text: str) -> str | None:
     """Return why a cache could not hold `text`, or None if it can."""
+    if text.isascii() and text.isprintable() and len(text) <= MAX_STRING_BYTES:
+        return None
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
         return "holds control characters or is not valid UTF-8"
     if len(text.encode()) > MAX_STRING_BYTES:
         return f"is longer than {MAX_STRING_BYTES} bytes"
     return None
+
+
+def parse_json(text: str) -> Any:
+    """Return what a JSON text says; NaN and infinity, which JSON does not know, are a `ValueError`."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def fault_in(value: Any) -> str | None:
@@ -162,15 +174,19 @@ def encode(values: Sequence[str] | NDArray[np.str_]) -> NDArray[np.bytes_]:
     try:
         encoded = texts.astype(np.bytes_)  # much quicker than the codec, and the same for ASCII
     except UnicodeEncodeError:
+        _refuse_faulty(texts)
         encoded = np.char.encode(texts, "utf-8")
     width = int(np.char.str_len(encoded).max(initial=1))
     encoded = encoded.astype(f"S{width}")
     if width > MAX_STRING_BYTES or _first_with_controls(encoded) is not None:
-        raise errors.CacheError(
-            "A text cannot be kept in a cache: it holds control characters or is longer than "
-            f"{MAX_STRING_BYTES} bytes."
-        )
+        _refuse_faulty(texts)
     return encoded
+
+
+def _refuse_faulty(texts: NDArray[np.str_]) -> None:
+    for text in texts.tolist():
+        if fault := fault_of(text):
+            raise errors.CacheError(f"{text[:40]!r} cannot be kept in a cache: it {fault}.")
 
 
 def decode(values: NDArray[np.bytes_]) -> NDArray[np.str_]:

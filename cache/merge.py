@@ -14,10 +14,11 @@ from .. import errors
 from . import drift, layout
 from .anonymize import Pseudonyms
 from .keys import contents_in, contents_of
+from .naming import distinct
 from .recipe import differences, sentence
 from .rows import CacheRows, RowSource, arrange
 from .samples import DONE, FAILED, NUMBERS, TEXTS, Failure, Samples
-from .staging import Staging
+from .staging import making
 from .store import Cache
 from .writing import Contents, MapSum, provenance_entry, write
 
@@ -69,18 +70,21 @@ def merge(
         raise errors.UsageError("Merging takes two caches or more, each named once.")
     if prefer is not None and prefer.resolve() not in [path.resolve() for path in paths]:
         raise errors.UsageError(f"--prefer {prefer} is none of the caches that are merged.")
-    if output.exists():
-        raise errors.OutputExists(f"{output} exists already. Choose another name.")
     with ExitStack() as stack:
-        stack.enter_context(Staging(output))
+        stack.enter_context(making(output))
         caches = [stack.enter_context(Cache(path)) for path in paths]
         _check_kinds(caches, accept_drift)
+        if pseudonyms is None and len({cache.anonymized for cache in caches}) > 1:
+            raise errors.CacheAnonymized(
+                "Some of these caches are anonymized and some are not. Merge them with --anonymize, so that "
+                "the new one names nobody either."
+            )
         preferred = next((i for i, path in enumerate(paths) if prefer and path.samefile(prefer)), None)
         table = _Table(caches, prefix)
         table.check_paths()
         resolved = table.settle_conflicts(preferred)
         samples = table.samples()
-        order = arrange([cache.image_keys for cache in caches], samples, settled=True)
+        order = arrange([cache.image_keys for cache in caches], samples)
         contents = Contents(
             caches[0].header.recipe,
             caches[0].layers,
@@ -113,15 +117,23 @@ def _check_kinds(caches: list[Cache], accept_drift: bool) -> None:
     first = caches[0]
     for other in caches[1:]:
         fields = differences(first.header.recipe, other.header.recipe)
-        fields += differences({"layers": sorted(first.layers)}, {"layers": sorted(other.layers)})
+        fields += differences(_shapes(first), _shapes(other))
         fields += differences({"selection": first.header.selection}, {"selection": other.header.selection})
         if fields:
             raise errors.RecipeMismatch(f"{first.path} and {other.path} cannot be merged: {sentence(fields)}.")
+    watched = [cache for cache in caches if cache.canaries()]
+    for other in watched[1:]:
         drifted = (
-            f"The network that made {other.path} computes vectors {{}} away from those in {first.path}. Keep "
-            "them apart, or mix both kinds with --accept-drift."
+            f"The network that made {other.path} computes vectors {{}} away from those in {watched[0].path}. "
+            "Keep them apart, or mix both kinds with --accept-drift."
         )
-        drift.check(other.canaries(), first.canaries(), drifted, accept=accept_drift)
+        drift.check(other.canaries(), watched[0].canaries(), drifted, accept=accept_drift)
+
+
+def _shapes(cache: Cache) -> dict[str, Any]:
+    """Return what must be the same for rows to be put together."""
+    kinds = {layer: str(cache.read(f"vectors/{layer}", slice(0, 0)).dtype) for layer in sorted(cache.layers)}
+    return {"layers": sorted(cache.layers), "dimensions": cache.dimensions, "types": kinds}
 
 
 class _Table:
@@ -147,7 +159,7 @@ class _Table:
                 f"The caches have {len(names)} columns together; a cache holds {layout.MAX_COLUMNS}."
             )
         if prefix:
-            stems = _distinct_stems([cache.path for cache in caches])
+            stems = distinct(cache.path.stem for cache in caches)
             paths = zip(self.cache, self.fields["path"], strict=True)
             self.fields["path"] = np.array([f"{stems[c]}/{path}" for c, path in paths], dtype=object)
 
@@ -174,22 +186,30 @@ class _Table:
         """
         resolved = 0
         conflicts: dict[str, None] = {}
+        texts = {name: self.fields[name] for name in _MAY_CONFLICT}
         by_content = _groups(contents_of(self.content), np.asarray(self.content.any(axis=1)))
         by_path = _groups(self.fields["path"].astype(np.str_), np.ones(len(self.cache), dtype=bool))
-        for members in sorted([*by_content, *by_path], key=lambda members: int(members[0])):
+        several = [(members, texts) for members in by_content]
+        several += [(members, {**self.columns, **texts}) for members in by_path]
+        for members, table in sorted(several, key=lambda group: int(group[0][0])):
             if len(set(self.cache[members])) == 1:
                 continue  # what a cache says of itself is its own affair
-            for name in _MAY_CONFLICT:
-                found = self._agreement(name, members, preferred)
-                if found is None:
-                    conflicts[self._conflict(name, members)] = None  # found by content and by path: said once
+            for name, values in table.items():
+                found = self._agreement(values, members, preferred)
+                if found is None:  # it may be found by content and by path: said once
+                    conflicts[self._conflict(name, values, members)] = None
                 else:
                     resolved += found
         if conflicts:
             more = f"; and {len(conflicts) - _LISTED} more" if len(conflicts) > _LISTED else ""
+            remedy = (
+                "Say with --prefer CACHE whose word counts."
+                if preferred is None
+                else f"{self._caches[preferred].path} says nothing of them, or contradicts itself: correct it."
+            )
             raise errors.MergeConflict(
                 f"The caches say different things of {len(conflicts)} images: "
-                f"{'; '.join([*conflicts][:_LISTED])}{more}. Say with --prefer CACHE whose word counts."
+                f"{'; '.join([*conflicts][:_LISTED])}{more}. {remedy}"
             )
         return resolved
 
@@ -212,7 +232,7 @@ class _Table:
     def failures(self, samples: Samples) -> list[Failure]:
         """Return the failures of samples that no cache has a vector for."""
         failed = set(samples.path[samples.state == FAILED].tolist())
-        stems = _distinct_stems([cache.path for cache in self._caches])
+        stems = distinct(cache.path.stem for cache in self._caches)
         found: dict[str, Failure] = {}
         for stem, cache in zip(stems, self._caches, strict=True):
             for failure in cache.failures:
@@ -221,9 +241,8 @@ class _Table:
                     found.setdefault(path, Failure(path, failure.stage, failure.reason))
         return list(found.values())
 
-    def _agreement(self, name: str, members: NDArray[np.intp], preferred: int | None) -> int | None:
+    def _agreement(self, values: NDArray[Any], members: NDArray[np.intp], preferred: int | None) -> int | None:
         """Make all members say the same; return how many decisions that took, None if nobody may decide."""
-        values = self.fields[name]
         said = {c: {values[i] for i in members[self.cache[members] == c]} - {""} for c in self.cache[members]}
         opinions = {frozenset(opinion) for opinion in said.values() if opinion}
         if not opinions:
@@ -235,10 +254,9 @@ class _Table:
             values[members] = next(iter(decided))
         return int(len(opinions) > 1)
 
-    def _conflict(self, name: str, members: NDArray[np.intp]) -> str:
+    def _conflict(self, name: str, values: NDArray[Any], members: NDArray[np.intp]) -> str:
         said = [
-            f"{self.fields[name][index] or 'nothing'} ({self._caches[self.cache[index]].path.name})"
-            for index in members
+            f"{values[index] or 'nothing'} ({self._caches[self.cache[index]].path.name})" for index in members
         ]
         return f"{self.fields['path'][members[0]]}: {name} {' ≠ '.join(said)}"
 
@@ -253,12 +271,6 @@ def _groups(keys: NDArray[Any], wanted: NDArray[np.bool_]) -> list[NDArray[np.in
     return [order[first[group] : after[group]] for group in several]
 
 
-def _distinct_stems(paths: list[Path]) -> list[str]:
-    """Return what each cache's paths are prefixed with: its name, or its name and number if two are alike."""
-    stems = [path.stem for path in paths]
-    return [stem if stems.count(stem) == 1 else f"{stem}-{number + 1}" for number, stem in enumerate(stems)]
-
-
 def _maps(caches: list[Cache]) -> MapSum | None:
     """Return the sum of the caches' maps, no image twice: a cache counts whole or not at all."""
     total: MapSum | None = None
@@ -266,7 +278,8 @@ def _maps(caches: list[Cache]) -> MapSum | None:
     for cache in caches:
         contents = contents_in(cache.image_keys)
         maps = MapSum.of(cache)
-        if maps is not None and not np.isin(contents, seen).any():
+        fits = maps is not None and (total is None or maps.total.shape == total.total.shape)
+        if maps is not None and fits and not np.isin(contents, seen).any():
             total = maps.plus(total)
             seen = np.concatenate([seen, contents])
     return total

@@ -14,8 +14,8 @@ from . import layout
 from .checksums import BLOCK_ROWS
 from .keys import contents_in, contents_of, keys_of
 from .rows import IMAGE_TABLES, CacheRows, Order
-from .samples import DONE, NUMBERS, PENDING, STATES, TEXTS, Failure, Samples
-from .staging import Staging
+from .samples import DONE, FAILED, NUMBERS, PENDING, STATES, TEXTS, Failure, Samples
+from .staging import Staging, making
 from .store import Cache
 from .verify import Verification, verify
 from .writing import Contents, MapSum, provenance_entry, write
@@ -38,7 +38,8 @@ def repair(path: Path, output: Path | None = None, *, compact: bool = False) -> 
         `rows_kept`, `rows_lost`, `spare_dropped`; `lost`: the paths of the samples whose vector is lost, which
         are pending now and are computed by the next extraction; `samples_lost`: lines of the samples table that
         are lost, with their path where it is known, which the next extraction brings back without computing;
-        `other_losses`: whatever else had to be left out. Nothing is written if there is nothing to do.
+        `other_losses`: whatever else had to be left out; `extractable`: whether an extraction can do that at
+        all, which it cannot for imported or anonymized vectors. Nothing is written if there is nothing to do.
 
     Raises
     ------
@@ -46,13 +47,13 @@ def repair(path: Path, output: Path | None = None, *, compact: bool = False) -> 
         If the file's structure itself is damaged, so that it cannot be opened.
     OutputExists
     """
+    path = path.resolve() if path.is_symlink() else path
     target = output or path
-    if output is not None and output.exists():
-        raise errors.OutputExists(f"{output} exists already. Choose another name.")
-    with Staging(target), Cache(path) as cache:
+    with making(output) if output is not None else Staging(path), Cache(path) as cache:
         found = verify(cache)
         salvage = _Salvage(cache, found)
         spare = salvage.spare() if compact else np.zeros(cache.rows, dtype=bool)
+        salvage.dropped = salvage.row_lost | spare
         if not (found.intact and not salvage.pending and not spare.any() and output is None):
             salvage.write(target, spare)
         return salvage.report(target, found, spare)
@@ -72,9 +73,15 @@ class _Salvage:
         self.sample_lost = found.lost_rows(names, cache.shape("samples/path")[0])
         self.samples = self._samples()
         self.pending = self._make_pending()
+        self.dropped = self.row_lost
 
     def spare(self) -> NDArray[np.bool_]:
-        """Return which rows belong to no sample."""
+        """Return which rows belong to no sample; none if samples are lost, as theirs they may be."""
+        if self.sample_lost.any():
+            self.other_losses.append(
+                "nothing was compacted, as samples are lost: their vectors look like spare ones"
+            )
+            return np.zeros(self.cache.rows, dtype=bool)
         return ~np.isin(contents_in(self.keys), contents_of(self.samples.content)) & ~self.row_lost
 
     def write(self, target: Path, spare: NDArray[np.bool_]) -> None:
@@ -104,6 +111,7 @@ class _Salvage:
             "samples_lost": self._lost_samples(),
             "other_losses": self.other_losses,
             "damaged": [vars(damage) for damage in found.damaged],
+            "extractable": self.cache.header.recipe.get("kind") != "foreign" and not self.cache.anonymized,
         }
 
     def _repeated(self) -> NDArray[np.bool_]:
@@ -126,7 +134,8 @@ class _Salvage:
         missing = done & ~np.isin(contents, contents_in(self.keys[~self.row_lost]))
         named = self.row_lost & ~self.row_unnamed
         lost = missing | (done & np.isin(contents, contents_in(self.keys[named])))
-        if len(np.unique(contents[missing])) < int(self.row_unnamed.sum()):
+        unexplained = missing & ~np.isin(contents, contents_in(self.keys[named]))
+        if len(np.unique(contents[unexplained])) < int(self.row_unnamed.sum()):
             # Rows whose contents cannot be read held more than the images that are missing altogether: further
             # frames of the image before them or of the one after.
             beside = np.zeros_like(self.row_unnamed)
@@ -150,12 +159,19 @@ class _Salvage:
         ]
 
     def _failures(self) -> list[Failure]:
+        """Return what is known of the samples that failed."""
         names = [f"failures/{name}" for name in ("path", "stage", "reason")]
         lost = self.found.lost_rows(names, self.cache.shape(names[0])[0])
+        try:
+            columns = [layout.decode(self._readable(name)[~lost]) for name in names]
+        except ValueError as error:
+            self.other_losses.append(f"the failures: {error}")
+            return []
         if lost.any():
             self.other_losses.append(f"{int(lost.sum())} lines of the failures")
-        columns = [layout.decode(self._readable(name)[~lost]) for name in names]
-        return [Failure(*map(str, row)) for row in zip(*columns, strict=True)]
+        failed = set(self.samples.path[self.samples.state == FAILED].tolist())
+        failures = [Failure(*map(str, row)) for row in zip(*columns, strict=True)]
+        return [failure for failure in failures if failure.path in failed]
 
     def _provenance(self) -> list[dict[str, Any]]:
         if self.found.lost_datasets(["provenance"]):
@@ -174,7 +190,11 @@ class _Salvage:
         if self.found.lost_datasets(["maps/mean", "maps/sum"]):
             self.other_losses.append("the mean feature map")
             return None
-        return MapSum.of(self.cache)
+        maps = MapSum.of(self.cache)
+        if maps is not None and self.dropped.any():  # it would tell of the rows that are gone
+            self.other_losses.append("the mean feature map, which was also of the vectors that are gone")
+            return None
+        return maps
 
     def _entry(self, spare: NDArray[np.bool_]) -> dict[str, Any]:
         counts = {

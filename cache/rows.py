@@ -128,13 +128,13 @@ class Order:
         return int(len(here) if same.all() else np.argmin(same)) // BLOCK_ROWS
 
 
-def arrange(keys: Sequence[Keys], samples: Samples, *, settled: bool) -> Order:
+def arrange(keys: Sequence[Keys], samples: Samples) -> Order:
     """Return the order in which the rows of several sources, each row once, stand in a new file.
 
     Rows stand in the order of the samples, spare ones last, so that however often a run was interrupted, its
-    file ends the same. Only where the rows of the first source are far from that order, because samples were
-    rearranged, do they stay as they are and new ones come after them: putting them right would read the whole
-    file again and again.
+    file ends the same. Only a source whose rows are far from that order, because samples were rearranged, stays
+    as it is, the first one before and others after the rest: putting it right would read its file again and
+    again.
 
     Parameters
     ----------
@@ -142,8 +142,6 @@ def arrange(keys: Sequence[Keys], samples: Samples, *, settled: bool) -> Order:
         The keys of each source's rows. Of several rows of one key, the first is taken.
     samples : Samples
         Those of the new file.
-    settled : bool
-        Whether the first source is a cache, whose rows may stay where they are.
     """
     every = np.concatenate(keys)
     source = np.repeat(np.arange(len(keys)), [len(part) for part in keys])
@@ -152,11 +150,22 @@ def arrange(keys: Sequence[Keys], samples: Samples, *, settled: bool) -> Order:
     every, source, row = every[kept], source[kept], row[kept]
     rank = _rank(every, samples)
     spare = rank == len(samples)
-    order = np.lexsort((every, rank))
-    order = np.concatenate([order[~spare[order]], np.flatnonzero(spare)])
-    first = len(keys[0]) if settled else 0
-    if np.sum(np.diff(rank[:first][~spare[:first]]) < 0) > _MOST_DESCENTS:
-        order = np.concatenate([np.arange(first), order[order >= first]])
+    named = np.flatnonzero(~spare)
+    back = (np.diff(rank[named]) < 0) & (np.diff(source[named]) == 0)
+    far = np.bincount(source[named[1:][back]], minlength=len(keys)) > _MOST_DESCENTS
+    # What stays as it is has one place for all of a source's rows; the others have that of their sample.
+    place = np.where(far[source], np.where(source == 0, -1, len(samples) + source), rank)
+    within = np.arange(len(every))
+    order = np.lexsort((every, place))
+    asis = far[source[order]] | spare[order]
+    order = np.concatenate(
+        [
+            within[(place == -1)],
+            order[~asis],
+            within[spare & ~far[source]],
+            within[far[source] & (source > 0)],
+        ]
+    )
     return Order(source[order], row[order])
 
 

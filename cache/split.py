@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +14,10 @@ from .. import errors
 from .anonymize import Pseudonyms
 from .csv_table import read_table
 from .keys import contents_in, contents_of
+from .naming import distinct, for_file
 from .rows import CacheRows, RowSource, arrange
 from .samples import FAILED, Samples
-from .staging import Staging
+from .staging import making
 from .store import Cache
 from .writing import Contents, MapSum, provenance_entry, write
 
@@ -62,18 +62,26 @@ def split(
         If not exactly one of `by`, `label` and `patients` is given, or there is no such column, class or
         patient; or if files were to be named after patients who are to be anonymous.
     OutputExists
+
+    Notes
+    -----
+    A part has no mean feature map unless it holds every vector: with the others' vectors, the map would reveal
+    those that were left out.
     """
     if sum(option is not None for option in (by, label, patients)) != 1:
         raise errors.UsageError("Say how to split: one of --by COLUMN, --class NAME and --patients FILE.")
-    if pseudonyms is not None and by == "patient":
-        raise errors.UsageError("--by patient would name the files after the patients; not with --anonymize.")
+    if pseudonyms is not None and by is not None and by not in ("label", "split", *pseudonyms.keep):
+        raise errors.UsageError(
+            f"--by {by} would name the files after what --anonymize drops. Keep it with --keep-column, or "
+            "split by another column."
+        )
     with Cache(path) as cache:
-        part_of = _parts(cache, by, label, patients)
-        names = _file_names(path, folder, sorted(set(part_of.tolist())))
+        part_of, values = _parts(cache, by, label, patients)
+        targets = _files(path, folder, values)
         folder.mkdir(parents=True, exist_ok=True)
         parts = []
-        for value, target in names.items():
-            samples, rows = _write_part(cache, target, part_of == value, value, pseudonyms)
+        for number, (value, target) in enumerate(zip(values, targets, strict=True)):
+            samples, rows = _write_part(cache, target, part_of == number, value, pseudonyms)
             parts.append({"cache": str(target), "value": value, "samples": samples, "rows": rows})
         contents = contents_of(cache.samples.content)
         known = np.asarray(cache.samples.content.any(axis=1))
@@ -88,24 +96,31 @@ def split(
         }
 
 
-def _parts(cache: Cache, by: str | None, label: str | None, patients: Path | None) -> NDArray[np.str_]:
-    """Return for each sample the part that it belongs to."""
+def _parts(
+    cache: Cache, by: str | None, label: str | None, patients: Path | None
+) -> tuple[NDArray[np.intp], list[str]]:
+    """Return for each sample the number of the part that it belongs to, and what the parts are called."""
     samples = cache.samples
     if by is not None:
-        columns = {"split": samples.split, "label": samples.label, "patient": samples.patient}
-        columns = {**samples.columns, **columns}
+        columns = {
+            **samples.columns,
+            "split": samples.split,
+            "label": samples.label,
+            "patient": samples.patient,
+        }
         if by not in columns:
             raise errors.UsageError(f"{cache.path} has no column {by!r}; it has {', '.join(sorted(columns))}.")
         if not np.any(columns[by] != ""):
             raise errors.UsageError(
                 f"The column {by!r} of {cache.path} is empty: there is nothing to split by."
             )
-        return np.where(columns[by] == "", "unknown", columns[by])
+        values, part_of = np.unique(columns[by], return_inverse=True)
+        return part_of, [value or "unknown" for value in values.tolist()]
     if label is not None:
         if label not in samples.label:
             classes = ", ".join(sorted(set(samples.label.tolist()) - {""})) or "none"
             raise errors.UsageError(f"{cache.path} has no class {label!r}; its classes are: {classes}.")
-        return np.where(samples.label == label, label, "rest")
+        return _in_or_out(samples.label == label, label)
     assert patients is not None
     listed = _read_patients(patients)
     if unknown := [name for name in listed if name not in set(samples.patient.tolist())]:
@@ -113,7 +128,13 @@ def _parts(cache: Cache, by: str | None, label: str | None, patients: Path | Non
             f"{len(unknown)} of the {len(listed)} patients in {patients} are not in {cache.path}, such as "
             f"{unknown[0]!r}."
         )
-    return np.where(np.isin(samples.patient, listed), "listed", "rest")
+    return _in_or_out(np.isin(samples.patient, listed), "listed")
+
+
+def _in_or_out(members: NDArray[np.bool_], name: str) -> tuple[NDArray[np.intp], list[str]]:
+    """Return two parts, the second one for the rest if there is any."""
+    part_of = np.where(members, 0, 1)
+    return part_of, [name] if members.all() else [name, "rest"]
 
 
 def _read_patients(path: Path) -> list[str]:
@@ -130,19 +151,15 @@ def _read_patients(path: Path) -> list[str]:
     return names
 
 
-def _file_names(path: Path, folder: Path, values: list[str]) -> dict[str, Path]:
+def _files(path: Path, folder: Path, values: list[str]) -> list[Path]:
     """Return the file of each part."""
     if len(values) > _MAX_PARTS:
         raise errors.UsageError(f"That would make {len(values)} files; {_MAX_PARTS} at most.")
-    slugs = {value: re.sub(r"[^\w.=+-]+", "_", value)[:80] for value in values}
-    alike = Counter(slug.casefold() for slug in slugs.values())
-    names = {}
-    for number, (value, slug) in enumerate(slugs.items(), start=1):
-        own = slug if alike[slug.casefold()] == 1 else f"{slug}-{number}"
-        names[value] = folder / f"{path.stem}-{own}.h5"
-        if names[value].exists():
-            raise errors.OutputExists(f"{names[value]} exists already. Choose another folder.")
-    return names
+    targets = [folder / f"{path.stem}-{name}.h5" for name in distinct(map(for_file, values))]
+    for target in targets:
+        if target.exists():
+            raise errors.OutputExists(f"{target} exists already. Choose another folder.")
+    return targets
 
 
 def _write_part(
@@ -153,7 +170,7 @@ def _write_part(
     failed = set(samples.path[samples.state == FAILED].tolist())
     wanted = np.isin(contents_in(cache.image_keys), contents_of(samples.content))
     rows = np.flatnonzero(wanted)
-    order = arrange([cache.image_keys[rows]], samples, settled=True)
+    order = arrange([cache.image_keys[rows]], samples)
     order = replace(order, row=rows[order.row])
     entry = provenance_entry(split={"of": cache.path.name, "part": value}, rows=0)
     contents = Contents(
@@ -164,13 +181,13 @@ def _write_part(
         [failure for failure in cache.failures if failure.path in failed],
         [*cache.provenance(), entry],
         cache.canaries(),
-        MapSum.of(cache),
+        MapSum.of(cache) if len(rows) == cache.rows else None,  # else it would tell of the others
         cache.anonymized,
     )
     source: RowSource = CacheRows(cache)
     if pseudonyms is not None:
         contents, source = pseudonyms.contents(contents), pseudonyms.rows(source)
-    with Staging(target):
+    with making(target):
         write(target, contents, [source], order)
     return len(samples), len(rows)
 
@@ -181,7 +198,7 @@ def _some(samples: Samples, members: NDArray[np.bool_]) -> Samples:
     return Samples(**fields, columns=columns)
 
 
-def _in_several(keys: NDArray[Any], part_of: NDArray[np.str_]) -> int:
+def _in_several(keys: NDArray[Any], part_of: NDArray[np.intp]) -> int:
     """Return how many keys stand in more than one part."""
     pairs = {(key, part) for key, part in zip(keys.tolist(), part_of.tolist(), strict=True)}
     return sum(count > 1 for count in Counter(key for key, _ in pairs).values())

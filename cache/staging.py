@@ -11,8 +11,8 @@ import os
 import socket
 import time
 import zipfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -32,6 +32,7 @@ from .recipe import Recipe, canonical_json, differences, digest, sentence
 _ATTEMPTS = 20
 _MOMENT = 0.05
 _NOTE = "writer.json"
+_RECIPE = "recipe.json"
 _BLOCKS_IN_MEMORY = 20
 
 
@@ -186,7 +187,7 @@ class Staging:
         RecipeMismatch
             If blocks of another recipe are waiting here.
         """
-        note = self.folder / "recipe.json"
+        note = self.folder / _RECIPE
         self._fingerprint = digest(recipe)
         waiting = self._block_files()
         self._next = int(waiting[-1].stem.partition("-")[2]) + 1 if waiting else 0
@@ -252,10 +253,35 @@ class Staging:
     def _remove(self) -> None:
         # The lock file goes last and while it is held: whoever waits on it sees that it lost its name, and
         # starts anew. If a new writer is quicker than rmdir, the folder is not empty and stays: it is its own.
-        for path in sorted(self.folder.iterdir(), key=lambda path: path.name == "lock"):
+        # So it does if somebody else's files are in it.
+        ours = [*self.folder.glob(".*.tmp"), *(self.folder / name for name in (_RECIPE, _NOTE, "lock"))]
+        for path in ours:
             path.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()
+
+
+@contextmanager
+def making(path: Path) -> Iterator[None]:
+    """Keep other writers from `path` while a new cache is written there.
+
+    Raises
+    ------
+    OutputExists
+        If there is a cache already, or an interrupted extraction to it.
+    CacheLocked, CacheError
+    """
+    if path.exists():
+        raise errors.OutputExists(f"{path} exists already. Choose another name.")
+    with Staging(path) as staging:
+        if path.exists():
+            raise errors.OutputExists(f"{path} exists already. Choose another name.")
+        if len(staging.blocks()):
+            raise errors.OutputExists(
+                f"An interrupted extraction to {path} waits in {staging.folder}. Repeat it, delete that "
+                "folder, or choose another name."
+            )
+        yield
 
 
 def _writer(note: dict[str, Any]) -> str:

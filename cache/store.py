@@ -5,7 +5,6 @@ What a file must be before it is read is `distrust`'s work; nothing here writes,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -290,7 +289,7 @@ class Cache:
         if self.shape("provenance")[0] > layout.MAX_PROVENANCE:
             raise errors.CacheDamaged(f"{self.path}: the provenance is longer than any cache's; refused.")
         try:
-            entries = [dict(json.loads(line)) for line in self.text("provenance")]
+            entries = [dict(layout.parse_json(line)) for line in self.text("provenance")]
             if fault := layout.fault_in(entries):
                 raise ValueError(fault)
             return entries

@@ -6,7 +6,7 @@ Which rows, in which order, is for its callers to say: `commit`, `merge`, `split
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,28 +108,29 @@ def write(path: Path, contents: Contents, sources: Sequence[RowSource], order: O
     DiskFull, CacheError
         If there is no room, or no permission.
     """
-    with atomic.replacing(path) as temporary, hdf5.creating(temporary) as file:
-        digests = _write_rows(file, sources, order)
+    with atomic.replacing(path) as temporary, hdf5.creating(temporary) as (file, pause):
+        digests = _write_rows(file, sources, order, pause)
         _write_tables(file, contents)
         _write_header(file, contents)
         _write_checksums(file, temporary, digests)
 
 
 def _write_rows(
-    file: h5py.File, sources: Sequence[RowSource], order: Order
+    file: h5py.File, sources: Sequence[RowSource], order: Order, pause: Callable[[], None]
 ) -> dict[str, list[NDArray[np.uint8]]]:
     """Write the image tables, and return the checksums of their blocks."""
-    names = [name for name in sources[0].names() if all(name in source.names() for source in sources)]
+    names = [name for name in sources[0].names() if all(name in source.names() for source in sources[1:])]
     digests: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in names}
     first, start = sources[0], 0
     if isinstance(first, CacheRows) and first.checked:
         kept = order.kept_blocks(first.cache.rows)
         for name in names:
-            digests[name] = _copy_blocks(file, first, name, kept)
+            digests[name] = _copy_blocks(file, first, name, kept, pause)
         start = kept * BLOCK_ROWS
     for piece in range(
         start, max(len(order), 1), _PIECE
     ):  # no row at all is a piece too: it makes the datasets
+        pause()
         part = slice(piece, piece + _PIECE)
         for name in names:
             values = gather(sources, name, Order(order.source[part], order.row[part]))
@@ -144,11 +145,14 @@ def _write_rows(
     return digests
 
 
-def _copy_blocks(file: h5py.File, source: CacheRows, name: str, blocks: int) -> list[NDArray[np.uint8]]:
+def _copy_blocks(
+    file: h5py.File, source: CacheRows, name: str, blocks: int, pause: Callable[[], None]
+) -> list[NDArray[np.uint8]]:
     """Copy the first blocks of a dataset as they lie on disk, each once it is known to be intact."""
     dataset = layout.create(file, name, source.take(name, np.empty(0, dtype=np.intp)))
     dataset.resize(blocks * BLOCK_ROWS, axis=0)
     for block in range(blocks):
+        pause()
         source.intact(name, block)
         place = (block * BLOCK_ROWS, *[0] * (dataset.ndim - 1))
         dataset.id.write_direct_chunk(place, source.cache.stored_chunk(name, place))
@@ -165,7 +169,7 @@ def _write_tables(file: h5py.File, contents: Contents) -> None:
     file.require_group("samples/columns")
     for number, (name, values) in enumerate(samples.columns.items()):
         column = layout.create(file, f"samples/columns/{number}", layout.encode(values))
-        column.attrs["name"] = name
+        column.attrs["name"] = layout.encode([name])[0].decode()
     for name in ("path", "stage", "reason"):
         texts = [getattr(failure, name) for failure in contents.failures]
         layout.create(file, f"failures/{name}", layout.encode(texts))

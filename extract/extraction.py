@@ -122,6 +122,8 @@ def extract(
         If the user stopped it; what was computed is then in the cache.
     """
     started = time.perf_counter()
+    if pseudonyms is not None:
+        pseudonyms.check({name for sample in source.samples for name in sample.columns})
     job = _Job(source, path, settings)
     with stop_on_signal() as stopped, Staging(path) as staging, ExitStack() as stack:
         old = stack.enter_context(Cache(path)) if path.exists() else None
@@ -170,6 +172,8 @@ class _Job:
 
     def join(self, old: Cache | None, staging: Staging) -> None:
         """Learn what is known already, and refuse what does not belong together."""
+        if old is not None and old.anonymized:
+            staging.clear()  # it was made of them, and they name what it does not
         self.knowledge = learn(old, staging, self.recipe, accept_drift=self.settings.accept_drift)
         self._check_space(old)
 

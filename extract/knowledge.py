@@ -73,7 +73,8 @@ def learn(old: Cache | None, staging: Staging, recipe: Recipe, *, accept_drift: 
         refuse_other_recipe(old, recipe)
         knowledge.rows.update(as_bytes(old.image_keys))
         knowledge.files.update(facts_of(old))
-        knowledge.canaries.append((str(old.path), old.canaries()))
+        if kept := old.canaries():  # a repaired cache may have lost them
+            knowledge.canaries.append((str(old.path), kept))
     staging.begin(recipe)
     staged: set[bytes] = set()
     for block in staging.blocks():  # each read on its own: they may be many

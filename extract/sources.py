@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import errors
 from ..cache import layout
-from ..cache.csv_table import Table, read_table
+from ..cache.csv_table import Table, check_label, read_table
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".tif", ".tiff"})
 SPLIT_FOLDERS = frozenset({"train", "val", "valid", "validation", "test"})
@@ -44,10 +44,13 @@ class Source:
         In the order of the manifest, or sorted by path.
     unknown : dict of str to list of str
         Files of a folder that are no images, by suffix.
+    unnamed : int
+        How many samples the file of labels does not name, if there is one.
     """
 
     samples: list[Sample]
     unknown: dict[str, list[str]]
+    unnamed: int = 0
 
 
 def read_source(
@@ -84,11 +87,14 @@ def read_source(
         source = Source(_read_manifest(data, root if root is not None else data.parent), {})
     for sample in source.samples:
         _check_text(sample, data)
-    samples = source.samples if labels is None else _relabelled(source.samples, read_table(labels))
-    return Source(_first_of_each(samples, limit), source.unknown)
+    samples, unnamed = source.samples, 0
+    if labels is not None:
+        samples, unnamed = _relabelled(samples, read_table(labels))
+    return Source(_first_of_each(samples, limit), source.unknown, unnamed)
 
 
-def _relabelled(samples: list[Sample], table: Table) -> list[Sample]:
+def _relabelled(samples: list[Sample], table: Table) -> tuple[list[Sample], int]:
+    """Return samples with what `table` says of them, and how many of them it does not name."""
     given = table.by_path()
     if not given.keys() & {sample.path for sample in samples}:
         raise errors.SourceError(
@@ -102,7 +108,7 @@ def _relabelled(samples: list[Sample], table: Table) -> list[Sample]:
         fields: dict[str, Any] = {name: row.get(name, "") for name in said}
         columns = {**sample.columns, **{name: row.get(name, "") for name in own}}
         relabelled.append(replace(sample, columns=columns, **fields))
-    return relabelled
+    return relabelled, sum(sample.path not in given for sample in samples)
 
 
 def _first_of_each(samples: list[Sample], limit: int | None) -> list[Sample]:
@@ -207,10 +213,7 @@ def _sample_of(row: dict[str, str], root: Path, where: str) -> Sample:
     if not path:
         raise errors.SourceError(f"{where}: the path is empty.")
     label = row.get("label", "")
-    if "|" in label or ";" in label or label.startswith("["):
-        raise errors.SourceError(
-            f"{where}: {label!r} holds several labels; icehouse classifies one label a sample."
-        )
+    check_label(label, where)
     return Sample(
         path=PurePosixPath(path).as_posix(),
         file=_inside(root, path, where),

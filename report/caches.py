@@ -22,6 +22,8 @@ def info_text(info: dict[str, Any]) -> str:
         f"splits: {_listed(info['splits']) or 'none'}",
         f"patients: {info['patients'] or 'none'}",
         f"columns: {', '.join(info['columns']) or 'none'}",
+        f"selection: {plain_text(info['selection']) or 'none'}",
+        *(["anonymized: paths, patients and contents are pseudonyms"] if info["anonymized"] else []),
         "recipe:",
         *(f"  {name}: {plain_text(value)}" for name, value in recipe.items()),
         *(f"fingerprint of {layer}: {value}" for layer, value in info["fingerprints"].items()),
@@ -50,11 +52,14 @@ def repair_text(result: dict[str, Any]) -> str:
         f"{result['cache']}: {result['rows_kept']} vectors kept, {result['rows_lost']} lost, "
         f"{result['spare_dropped']} spare ones dropped"
     ]
+    computes, brings = "the next extract computes them", "the next extract brings them back"
+    if not result["extractable"]:
+        computes = brings = "no extract can bring them back: import or merge them again"
     if result["lost"]:
-        lines.append(f"{len(result['lost'])} samples are pending; the next extract computes them:")
+        lines.append(f"{len(result['lost'])} samples are pending; {computes}:")
         lines += _some([f"  {path}" for path in result["lost"]])
     if result["samples_lost"]:
-        lines.append(f"{len(result['samples_lost'])} samples are lost; the next extract brings them back:")
+        lines.append(f"{len(result['samples_lost'])} samples are lost; {brings}:")
         lines += _some([f"  row {lost['row']}: {lost['path'] or '?'}" for lost in result["samples_lost"]])
     lines += [f"lost or wrong besides: {text}" for text in result["other_losses"]]
     return "\n".join(lines)

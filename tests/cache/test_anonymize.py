@@ -15,9 +15,10 @@ from icehouse.cache.anonymize import Pseudonyms
 from icehouse.cache.info import compare
 from icehouse.cache.merge import merge
 from icehouse.cache.split import split
+from icehouse.cache.staging import Staging
 from icehouse.cache.store import Cache
 from icehouse.cache.verify import verify
-from making import draw
+from making import block_of, draw
 from small_network import run, start, wait_for
 
 NAMES = ("Quentin Featherstonehaugh", "Wilhelmina Xylander", "Bartholomew Ojukwu", "Zsófia Űrhajós")
@@ -148,8 +149,35 @@ def test_an_anonymized_cache_can_be_classified(named) -> None:
 
 def test_files_are_not_named_after_patients_who_shall_be_anonymous(named) -> None:
     folder, _ = named
-    with pytest.raises(errors.UsageError, match="--by patient would name the files"):
+    with pytest.raises(errors.UsageError, match="--by patient would name the files after"):
         split(folder / "features.h5", folder / "parts", by="patient", pseudonyms=Pseudonyms())
+    with pytest.raises(errors.UsageError, match="--by remark would name the files after"):
+        split(folder / "features.h5", folder / "parts", by="remark", pseudonyms=Pseudonyms())
+
+
+def test_a_cache_is_anonymized_as_a_whole_or_not_at_all(named) -> None:
+    folder, _ = named
+    part = split(folder / "features.h5", folder / "one", label="covid", pseudonyms=Pseudonyms())["parts"][0]
+    with pytest.raises(errors.CacheAnonymized, match="Some of these caches are anonymized"):
+        merge([folder / "features.h5", Path(part["cache"])], folder / "mixed.h5")
+
+
+def test_blocks_left_by_a_kill_just_after_the_cache_was_written_are_removed(named) -> None:
+    folder, _ = named
+    run(folder, "--anonymize", data="manifest.csv", cache="anonymous.h5")
+    with Cache(folder / "features.h5") as cache, Staging(folder / "anonymous.h5") as staging:
+        staging.begin(cache.header.recipe)
+        staging.add(block_of(cache.samples.content[:3], cache.X[:3]))
+    assert (folder / "anonymous.h5.partial").exists()
+    assert run(folder, "--anonymize", data="manifest.csv", cache="anonymous.h5").returncode == 1
+    assert not (folder / "anonymous.h5.partial").exists()
+
+
+def test_a_column_to_be_kept_is_looked_for_before_anything_is_computed(named) -> None:
+    folder, _ = named
+    done = run(folder, "--anonymize", "--keep-column", "agee", data="manifest.csv", cache="anonymous.h5")
+    assert (done.returncode, "no column 'agee'" in done.stderr) == (2, True)
+    assert not (folder / "anonymous.h5.partial").exists()
 
 
 def test_a_column_to_be_kept_must_exist(named) -> None:

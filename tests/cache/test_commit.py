@@ -257,6 +257,18 @@ def test_a_second_writer_is_told_who_writes_and_since_when(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_only_leftovers_of_the_same_cache_are_removed_and_nobody_elses_files(tmp_path) -> None:
+    theirs = [".features.h5.new.12-0123abcd.tmp", ".x.features.h5.12-0123abcd.tmp", ".features.h5.notes.tmp"]
+    for name in [*theirs, ".features.h5.12-0123abcd.tmp"]:
+        (tmp_path / name).write_text("half")
+    (tmp_path / "features.h5.partial").mkdir()
+    (tmp_path / "features.h5.partial" / "thesis.txt").write_text("precious")
+    with Staging(tmp_path / "features.h5"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*theirs, "features.h5.partial"])
+    assert [path.name for path in (tmp_path / "features.h5.partial").iterdir()] == ["thesis.txt"]
+
+
 def test_a_killed_writer_does_not_keep_the_cache_locked(tmp_path) -> None:
     path = tmp_path / "features.h5"
     code = (

@@ -14,6 +14,7 @@ from icehouse.cache.keys import as_bytes
 from icehouse.cache.merge import merge
 from icehouse.cache.samples import Failure, Samples
 from icehouse.cache.split import split
+from icehouse.cache.staging import Staging
 from icehouse.cache.store import Cache
 from icehouse.cache.verify import verify
 from icehouse.cache.writing import Contents
@@ -170,6 +171,82 @@ def test_columns_of_either_cache_are_kept(tmp_path) -> None:
         assert cache.samples.columns["view"].tolist() == [""] * 5 + ["VIEW"] * 5
 
 
+def test_what_only_one_cache_says_of_an_image_is_kept_in_columns_too_and_conflicts_are_refused(
+    tmp_path,
+) -> None:
+    a, b = make(tmp_path / "a.h5", range(5)), make(tmp_path / "b.h5", range(5))
+
+    def give(path: Path, **columns: str) -> None:
+        with Cache(path) as old:
+            samples = Samples(
+                **{**vars(old.samples), "columns": {n: np.full(5, v) for n, v in columns.items()}}
+            )
+            contents = Contents(old.header.recipe, old.layers, old.header.selection, samples, [], [{}])
+            commit(path, old, [], contents)
+
+    give(a, age="40")
+    give(b, sex="f")
+    merge([a, b], tmp_path / "all.h5")
+    with Cache(tmp_path / "all.h5") as cache:
+        assert [set(values) for values in cache.samples.columns.values()] == [{"40"}, {"f"}]
+    give(b, age="50")
+    with pytest.raises(errors.MergeConflict, match=r"5 images: 0\.png: age 40 \(a\.h5\) ≠ 50 \(b\.h5\)"):
+        merge([a, b], tmp_path / "other.h5")
+
+
+def test_canaries_are_compared_even_if_the_first_cache_has_none(halves, tmp_path) -> None:
+    c = make(tmp_path / "c.h5", range(20))
+    with h5py.File(c, "r+") as file:
+        del file["canary"], file["checksums/canary"]
+    with h5py.File(halves[1], "r+") as file:
+        file["canary/avg_pool"][...] *= 1.02
+    with pytest.raises(errors.CanaryDrift, match=r"b\.h5 computes .* from those in .*a\.h5"):
+        merge([c, *halves], tmp_path / "all.h5")
+
+
+def test_vectors_of_different_length_are_not_merged(tmp_path) -> None:
+    a = make(tmp_path / "a.h5", range(5))
+    content = np.random.default_rng(1).integers(0, 256, (5, 32), dtype=np.uint8)
+    contents = Contents(
+        {"kind": "by hand"},
+        ("avg_pool",),
+        {"frames": "all", "views": 1},
+        samples_of(content, ["a"] * 5),
+        [],
+        [{}],
+    )
+    commit(tmp_path / "b.h5", None, [block_of(content, np.ones((5, 7)))], contents)
+    with pytest.raises(errors.RecipeMismatch, match=r"dimensions\.avg_pool differs: 12 ≠ 7"):
+        merge([a, tmp_path / "b.h5"], tmp_path / "all.h5")
+
+
+def test_a_new_cache_is_not_put_where_an_interrupted_extraction_waits(halves, tmp_path) -> None:
+    with Staging(tmp_path / "all.h5") as staging:
+        staging.begin({"kind": "by hand"})
+        staging.add(block_of(CONTENT[:5], VECTORS[:5]))
+    with pytest.raises(errors.OutputExists, match=r"interrupted extraction to .*all\.h5 waits in"):
+        merge(halves, tmp_path / "all.h5")
+
+
+def test_samples_far_out_of_order_cost_no_more_reading_and_find_their_vectors(tmp_path) -> None:
+    caches = []
+    for name, rows in (("a", range(400)), ("b", range(400, 900))):
+        path = make(tmp_path / f"{name}.h5", rows)
+        with Cache(path) as old:
+            order = np.random.default_rng(3).permutation(len(rows))
+            shuffled = {n: values[order] for n, values in vars(old.samples).items() if n != "columns"}
+            contents = Contents(
+                old.header.recipe, old.layers, old.header.selection, Samples(**shuffled), [], [{}]
+            )
+            commit(path, old, [], contents)
+        caches.append(path)
+    merge(caches, tmp_path / "all.h5")
+    with Cache(tmp_path / "all.h5") as cache:
+        np.testing.assert_array_equal(cache.read("vectors/avg_pool"), VECTORS)
+        for path, vector in zip(cache.samples.path, cache.X, strict=True):
+            np.testing.assert_array_equal(vector, VECTORS[int(path.removesuffix(".png"))])
+
+
 def test_wrong_requests_to_merge_are_refused(halves, tmp_path) -> None:
     with pytest.raises(errors.UsageError, match="two caches or more"):
         merge([halves[0], halves[0]], tmp_path / "all.h5")
@@ -215,6 +292,26 @@ def test_a_class_or_a_list_of_patients_is_split_from_the_rest(tmp_path) -> None:
         assert [(part["value"], part["samples"]) for part in result["parts"]] == [("listed", 4), ("rest", 6)]
         with Cache(result["parts"][0]["cache"]) as cache:
             assert set(cache.samples.patient) == {"p1", "p3"}
+
+
+def test_parts_whose_names_would_be_alike_are_all_written(tmp_path) -> None:
+    labels = ["a b", "a_b", "a_b-2", "A_B", "unknown", ""]
+    a = make(tmp_path / "a.h5", range(6), label=labels)
+    result = split(a, tmp_path / "parts", by="label")
+    assert len({part["cache"].casefold() for part in result["parts"]}) == 6
+    assert sum(part["samples"] for part in result["parts"]) == 6
+    assert all(Path(part["cache"]).exists() for part in result["parts"])
+    one, other = split(
+        make(tmp_path / "b.h5", range(4), label=["rest", "x"] * 2), tmp_path / "two", label="rest"
+    )["parts"]
+    assert (one["samples"], other["samples"]) == (2, 2)
+
+
+def test_a_part_keeps_no_mean_map_that_would_betray_the_others(halves, tmp_path) -> None:
+    for part in split(halves[0], tmp_path / "parts", by="label")["parts"]:
+        with Cache(part["cache"]) as cache:
+            assert cache.mean_map() is None
+            assert cache.map_sum() is None
 
 
 def test_what_stands_in_two_parts_is_pointed_out(tmp_path) -> None:

@@ -36,6 +36,7 @@ def pristine(tmp_path_factory) -> Path:
         content,
         ["covid" if row % 2 else "normal" for row in range(ROWS)],
         [f"patient {row // 2}" for row in range(ROWS)],
+        ["done"] * (ROWS - 1) + ["failed"],
     )
     samples.columns["hospital"] = np.array([f"hospital {row % 5}" for row in range(ROWS)])
     contents = Contents(
@@ -43,7 +44,7 @@ def pristine(tmp_path_factory) -> Path:
         ("avg_pool",),
         {"frames": "all", "views": 1},
         samples,
-        [Failure("lost.png", "decode", "no image")],
+        [Failure(f"{ROWS - 1}.png", "network", "its vector is infinite")],
         [{"time": "2026-01-01T00:00:00+00:00"}],
     )
     path = tmp_path_factory.mktemp("pristine") / "features.h5"
@@ -211,6 +212,51 @@ def test_an_image_that_lost_one_of_its_frames_is_pending_even_where_its_name_was
         assert result["lost"] == [f"{image}.png" for image in range(85, 171)]
         with Cache(path) as cache:
             assert cache.X.shape == (3 * (300 - 86), 4)
+
+
+def test_failures_of_lost_samples_go_with_them(cache_path) -> None:
+    damage(cache_path, "samples/label", 4)
+    repair(cache_path)
+    with Cache(cache_path) as cache:
+        assert cache.failures == []
+        assert verify(cache).intact
+
+
+def test_the_mean_map_goes_with_the_vectors_that_it_would_betray(cache_path) -> None:
+    damage(cache_path, "vectors/avg_pool", 0)
+    assert any("the mean feature map" in loss for loss in repair(cache_path)["other_losses"])
+    with Cache(cache_path) as cache:
+        assert cache.mean_map() is None
+
+
+def test_nothing_is_dropped_as_spare_while_the_samples_are_damaged(cache_path) -> None:
+    damage(cache_path, "samples/label", 0)
+    result = repair(cache_path, compact=True)
+    assert (result["rows_kept"], result["spare_dropped"]) == (ROWS, 0)
+    assert any("nothing was compacted" in text for text in result["other_losses"])
+
+
+def test_an_image_whose_frames_lie_in_two_damaged_blocks_is_pending(tmp_path) -> None:
+    generator = np.random.default_rng(2)
+    content = generator.integers(0, 256, (300, 32), dtype=np.uint8)
+    rows = np.repeat(np.arange(300), 3)  # image 85 has its frames in rows 255 to 257
+    block = block_of(content[rows], generator.normal(size=(900, 4)))
+    block.frame[:] = np.tile(np.arange(3), 300)
+    contents = Contents({"kind": "by hand"}, ("avg_pool",), {}, samples_of(content, ["a"] * 300), [], [{}])
+    path = tmp_path / "volumes.h5"
+    commit(path, None, [block], contents)
+    damage(path, "images/content", 0)
+    damage(path, "vectors/avg_pool", 2)
+    assert {f"{image}.png" for image in [*range(86), *range(170, 256)]} == set(repair(path)["lost"])
+
+
+def test_repair_through_a_link_mends_the_file_it_leads_to(cache_path, tmp_path) -> None:
+    (tmp_path / "link.h5").symlink_to(cache_path)
+    damage(cache_path, "vectors/avg_pool", 0)
+    assert repair(tmp_path / "link.h5")["rows_lost"] == 256
+    assert (tmp_path / "link.h5").is_symlink()
+    with Cache(cache_path) as cache:
+        assert verify(cache).intact
 
 
 def test_compact_drops_spare_rows_and_only_those(cache_path) -> None:

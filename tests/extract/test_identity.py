@@ -130,6 +130,8 @@ def test_labels_from_a_file_take_the_place_of_the_folders_without_computing(work
     with open_cache(work / "features.h5") as cache:
         assert cache.samples.label.tolist() == [*"012012012", "", "", ""]
         assert cache.samples.patient[8] == "p8"
+    done = run(work, "--labels", "labels.csv", quiet=False)
+    assert "labels.csv does not name 3 of the images" in done.stderr
     (work / "labels.csv").write_text("path,label\nsomething else.png,a\n")
     refused = run(work, "--labels", "labels.csv")
     assert refused.returncode == 1
