@@ -182,7 +182,7 @@ def _understood(
         files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
         note(f"{files} of unknown type {suffix} passed over, such as {paths[0]}")
     if source.unnamed:
-        note(f"{labels} does not name {source.unnamed} of the images: they have no label, patient, … from it")
+        note(f"{labels} does not name {source.unnamed} of the images: they keep their labels")
     return source, path, chosen
 
 
@@ -291,13 +291,13 @@ def run_rounds(
     protocol.check()
     opened = cache if isinstance(cache, Cache) and labels is None else Cache(_path_of(cache))
     try:
-        if labels is not None:
-            opened.relabel(labels)
+        unnamed = opened.relabel(labels) if labels is not None else 0
         problem = problems.from_cache(opened, positive=positive, partial=partial)
     finally:
         if opened is not cache:
             opened.close()
-    for text in problem.notes:
+    kept = [f"{labels} does not name {unnamed} of the samples: they keep their labels."] if unnamed else []
+    for text in (*kept, *problem.notes):
         if note is not None:
             note(text)
         else:

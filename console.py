@@ -42,7 +42,7 @@ class Group(click.Group):
 
 
 def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
-    click.echo(f"Error: {message}", err=True)
+    click.echo(message if exit_code == INTERRUPTED else f"Error: {message}", err=True)
     ctx.exit(exit_code)
 
 

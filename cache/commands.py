@@ -12,7 +12,7 @@ import click
 
 from ..console import Group, anonymize_options, debug_option, json_option, show
 
-_file = click.Path(path_type=Path)
+_file = click.Path(path_type=Path, readable=False)
 
 
 @click.group(cls=Group)
@@ -143,7 +143,9 @@ def export(
 @click.option(
     "--table", type=_file, help="A CSV with a row for each vector: path, label, patient, split, others."
 )
-@click.option("--origin", help="Which network or program made the vectors; part of the recipe.")
+@click.option(
+    "--origin", help="Which network or program made the vectors; needed unless icehouse exported them."
+)
 @click.option(
     "--layer", default="imported", show_default=True, help="What the vectors are called in the cache."
 )

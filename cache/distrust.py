@@ -21,6 +21,8 @@ from .recipe import Recipe, fingerprints
 _MAX_LINKS = 1000
 _UNACCOUNTED = 16_000_000
 """Bytes that may belong to no dataset, beside a hundredth of the file: names, indices and attributes."""
+_NO_VERSION = 1000
+"""No format will ever have so high a version: a bit was flipped."""
 _FLETCHER32_BYTES = 4
 """What the checksum adds to each chunk."""
 _PLAIN = (h5py.h5t.INTEGER, h5py.h5t.ENUM, h5py.h5t.STRING)
@@ -157,6 +159,8 @@ def _check_identity(file: h5py.File, path: Path) -> None:
     version = attribute(file, "format_version", path)
     if not isinstance(version, np.integer):
         raise errors.CacheDamaged(f"{path}: the format version is not a number; refused.")
+    if version > _NO_VERSION:
+        raise errors.CacheDamaged(f"{path} is damaged: its format version is {version}.")
     if version > layout.FORMAT_VERSION:
         raise errors.CacheDamaged(
             f"{path} is of format version {version}; this icehouse reads version {layout.FORMAT_VERSION}. "

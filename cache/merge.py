@@ -40,7 +40,7 @@ def merge(
     Parameters
     ----------
     paths : sequence of Path
-        Two caches or more, of one recipe.
+        Two caches or more, of one recipe; with `pseudonyms`, one will do.
     output : Path
         A new file.
     prefer : Path, optional
@@ -56,7 +56,8 @@ def merge(
     -------
     dict
         `rows`, `samples`, `kept_once`: how many vectors stood in more than one cache, `resolved`: how many
-        conflicts `prefer` decided.
+        conflicts `prefer` decided, `unrecognized`: whether images and patients that stand in two of the caches
+        could not be recognized, as one is anonymized.
 
     Raises
     ------
@@ -66,8 +67,9 @@ def merge(
         If they say different things of one image, or call different images the same.
     OutputExists
     """
-    if len({path.resolve() for path in paths}) < 2 or len({path.resolve() for path in paths}) < len(paths):
-        raise errors.UsageError("Merging takes two caches or more, each named once.")
+    least = 2 if pseudonyms is None else 1  # one alone can be anonymized
+    if len(paths) < least or len({path.resolve() for path in paths}) < len(paths):
+        raise errors.UsageError("Merging takes two caches or more, each named once; one with --anonymize.")
     if prefer is not None and prefer.resolve() not in [path.resolve() for path in paths]:
         raise errors.UsageError(f"--prefer {prefer} is none of the caches that are merged.")
     with ExitStack() as stack:
@@ -109,6 +111,7 @@ def merge(
             "kept_once": sum(cache.rows for cache in caches) - len(order),
             "resolved": resolved,
             "anonymized": contents.anonymized,
+            "unrecognized": len(caches) > 1 and any(cache.anonymized for cache in caches),
         }
 
 

@@ -68,7 +68,12 @@ class _Salvage:
         self.other_losses: list[str] = list(found.problems)
         self.row_unnamed = found.lost_rows(cache.datasets("images"), cache.rows)
         self.keys = keys_of(*(self._readable(f"images/{name}") for name in ("content", "frame", "view")))
-        self.row_lost = found.lost_rows(cache.datasets(*IMAGE_TABLES), cache.rows) | self._repeated()
+        self.extractable = cache.header.recipe.get("kind") != "foreign" and not cache.anonymized
+        self.left_out = [] if self.extractable else found.lost_datasets(cache.datasets("pixels"))
+        if self.left_out:  # better no thumbnails than vectors less that nobody can compute again
+            self.other_losses.append("all thumbnails")
+        tables = [name for name in cache.datasets(*IMAGE_TABLES) if name not in self.left_out]
+        self.row_lost = found.lost_rows(tables, cache.rows) | self._repeated()
         names = [*cache.datasets("samples", "samples/columns")]
         self.sample_lost = found.lost_rows(names, cache.shape("samples/path")[0])
         self.samples = self._samples()
@@ -97,8 +102,10 @@ class _Salvage:
             self._canaries(),
             self._maps(),
             header.anonymized,
+            whole=not self.sample_lost.any(),
         )
-        source = CacheRows(cache, checked=self.found.intact)  # where damage is, it is known block by block
+        # Where damage is, it is known block by block.
+        source = CacheRows(cache, checked=self.found.intact, without=self.left_out)
         write(target, contents, [source], Order(np.zeros(len(rows), dtype=np.intp), rows))
 
     def report(self, target: Path, found: Verification, spare: NDArray[np.bool_]) -> dict[str, Any]:
@@ -111,7 +118,7 @@ class _Salvage:
             "samples_lost": self._lost_samples(),
             "other_losses": self.other_losses,
             "damaged": [vars(damage) for damage in found.damaged],
-            "extractable": self.cache.header.recipe.get("kind") != "foreign" and not self.cache.anonymized,
+            "extractable": self.extractable,
         }
 
     def _repeated(self) -> NDArray[np.bool_]:

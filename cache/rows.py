@@ -46,15 +46,18 @@ class CacheRows:
     cache : Cache
     checked : bool
         Compare each block with its checksum before it is used; not where that has been done.
+    without : sequence of str
+        Datasets that are left out.
     """
 
-    def __init__(self, cache: Cache, *, checked: bool = True) -> None:
+    def __init__(self, cache: Cache, *, checked: bool = True, without: Sequence[str] = ()) -> None:
         self.cache = cache
         self.checked = checked
+        self._names = [name for name in cache.datasets(*IMAGE_TABLES) if name not in without]
         self._last: dict[str, tuple[int, NDArray[Any]]] = {}
 
     def names(self) -> list[str]:
-        return self.cache.datasets(*IMAGE_TABLES)
+        return self._names
 
     def take(self, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
         blocks = rows // BLOCK_ROWS

@@ -70,8 +70,10 @@ class Samples:
         own = {f"manifest_{name}" if name in table else name: column for name, column in self.columns.items()}
         return {**table, **own}
 
-    def relabelled(self, table: Table) -> Samples:
-        """Return the samples with the columns of `table` in place of their own, by path; empty where not named.
+    def relabelled(self, table: Table) -> tuple[Samples, int]:
+        """Return the samples with what `table` says of them, by path, and how many of them it does not name.
+
+        Those keep what they had.
 
         Raises
         ------
@@ -84,13 +86,15 @@ class Samples:
             raise errors.SourceError(
                 f"{table.path} names none of the {len(self)} samples, such as {self.path[0]}."
             )
-        columns: dict[str, Any] = {
-            name: np.array([row.get(name, "") for row in rows], dtype=np.str_)
-            for name in table.header
-            if name != "path"
-        }
+        nothing = np.full(len(self), "")
+        columns: dict[str, Any] = {}
+        for name in table.header:
+            if name != "path":
+                before = getattr(self, name) if name in _SAID else self.columns.get(name, nothing)
+                texts = [row.get(name, text) for row, text in zip(rows, before.tolist(), strict=True)]
+                columns[name] = np.array(texts, dtype=np.str_)
         own = {**self.columns, **{name: columns.pop(name) for name in [*columns] if name not in _SAID}}
-        return replace(self, columns=own, **columns)
+        return replace(self, columns=own, **columns), rows.count({})
 
     def equals(self, other: Samples) -> bool:
         """Tell whether both tables hold the same rows in the same order."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from . import atomic
 from .anonymize import Pseudonyms
 from .csv_table import read_table
 from .keys import contents_in, contents_of
@@ -78,11 +79,16 @@ def split(
     with Cache(path) as cache:
         part_of, values = _parts(cache, by, label, patients)
         targets = _files(path, folder, values)
-        folder.mkdir(parents=True, exist_ok=True)
-        parts = []
-        for number, (value, target) in enumerate(zip(values, targets, strict=True)):
-            samples, rows = _write_part(cache, target, part_of == number, value, pseudonyms)
-            parts.append({"cache": str(target), "value": value, "samples": samples, "rows": rows})
+        _make(folder)
+        parts: list[dict[str, Any]] = []
+        try:
+            for number, (value, target) in enumerate(zip(values, targets, strict=True)):
+                samples, rows = _write_part(cache, target, part_of == number, value, pseudonyms)
+                parts.append({"cache": str(target), "value": value, "samples": samples, "rows": rows})
+        except BaseException:  # all parts or none
+            for part in parts:
+                Path(part["cache"]).unlink()
+            raise
         contents = contents_of(cache.samples.content)
         known = np.asarray(cache.samples.content.any(axis=1))
         return {
@@ -160,6 +166,15 @@ def _files(path: Path, folder: Path, values: list[str]) -> list[Path]:
         if target.exists():
             raise errors.OutputExists(f"{target} exists already. Choose another folder.")
     return targets
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise errors.UsageError(f"{folder} is a file; name a folder for the parts.") from None
+    except OSError as error:
+        raise atomic.refusal(error, folder) from None
 
 
 def _write_part(

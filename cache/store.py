@@ -122,19 +122,20 @@ class Cache:
         texts = self._decoded(f"samples/{column}", values).tolist()
         return {text: count for text, count in zip(texts, counts.tolist(), strict=True) if text}
 
-    def relabel(self, labels: str | Path) -> None:
+    def relabel(self, labels: str | Path) -> int:
         """Read labels, patients, splits or columns of one's own from a CSV file with a column `path`.
 
-        They take the place of the cache's for as long as it is open; samples that the file does not name have
-        empty ones. Nothing is written or computed.
+        They take the place of the cache's for as long as it is open. Nothing is written or computed. Samples
+        that the file does not name keep what they have; returns how many those are.
 
         Raises
         ------
         SourceError
             If the file is no such table, or names none of the samples.
         """
-        self.samples = self.samples.relabelled(read_table(Path(labels)))
+        self.samples, unnamed = self.samples.relabelled(read_table(Path(labels)))
         self.labels_from = Path(labels)
+        return unnamed
 
     def own_columns(self) -> dict[str, str]:
         """Return the datasets of the user's own columns, in their order, and what each is called."""

@@ -140,7 +140,9 @@ def _stored_checksums(cache: Cache, name: str, blocks: int, found: Verification)
 def _verify_attributes(cache: Cache, found: Verification) -> None:
     stored = _stored_checksums(cache, "attributes", 1, found)
     if stored is not None and not np.array_equal(checksums.of_attributes(cache.attributes()), stored):
-        found.problems.append("the attributes (recipe, selection, names of columns, ...) were changed")
+        found.problems.append(
+            "the attributes (selection, names of columns, ...) were changed; a repair keeps them as they are"
+        )
 
 
 def _verify_tables(cache: Cache, found: Verification) -> None:

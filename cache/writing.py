@@ -63,6 +63,8 @@ class Contents:
         Empty if there are none.
     maps : MapSum, optional
     anonymized : bool
+    whole : bool
+        False if samples are known to be missing: the cache is then not complete.
     """
 
     recipe: Recipe
@@ -74,6 +76,7 @@ class Contents:
     canaries: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     maps: MapSum | None = None
     anonymized: bool = False
+    whole: bool = True
 
 
 def provenance_entry(**details: Any) -> dict[str, Any]:
@@ -198,7 +201,7 @@ def _write_header(file: h5py.File, contents: Contents) -> None:
     file.attrs["recipe"] = json.dumps(contents.recipe, ensure_ascii=False)
     file.attrs["fingerprints"] = json.dumps(fingerprints(contents.recipe, contents.layers))
     file.attrs["selection"] = json.dumps(contents.selection)
-    file.attrs["complete"] = not np.any(contents.samples.state == PENDING)
+    file.attrs["complete"] = contents.whole and not np.any(contents.samples.state == PENDING)
     file.attrs["anonymized"] = contents.anonymized
     file.attrs["created_by"] = f"icehouse {__version__}"
 

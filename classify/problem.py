@@ -94,18 +94,25 @@ def from_cache(cache: Cache, *, positive: str | None = None, partial: bool = Fal
             f"{cache.path} is not complete: {pending} of {len(samples)} samples are pending. Finish the "
             "extraction by repeating its command, or go on without them with --partial."
         )
+    if not cache.header.complete and not partial:
+        raise errors.CacheIncomplete(
+            f"{cache.path} is not complete: samples were lost in a repair. Repeat the extraction, which brings "
+            "them back, or go on without them with --partial."
+        )
     labelled = np.flatnonzero(cache.y != "")
     if not len(labelled):
         raise errors.ClassesError(
-            f"{cache.path} holds no labels. Extract from a folder of class folders or a manifest with a "
-            "column 'label'; vectors already computed are reused."
+            f"{cache.path} holds no labels. Give them with --labels FILE, or extract from a folder of class "
+            "folders or a manifest with a column 'label'; vectors already computed are reused."
         )
     rows = cache.sample_of_row[labelled]
     names, y = np.unique(samples.label[rows], return_inverse=True)
     classes = tuple(map(str, names))
     if len(classes) < 2:
         raise errors.ClassesError(
-            f"{cache.path} holds one class only, {classes[0]!r}; a classifier needs two or more."
+            f"{cache.path} holds one class only"
+            + (f" with the labels of {cache.labels_from}" if cache.labels_from else "")
+            + f", {classes[0]!r}; a classifier needs two or more."
         )
     X = cache.X
     patient = samples.patient[rows]

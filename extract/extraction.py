@@ -66,6 +66,7 @@ class Summary:
     stages: dict[str, float]
     failures: list[Failure] = field(default_factory=list)
     not_8_bit: int = 0
+    spare: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -87,6 +88,7 @@ _PLAIN = (
     "seconds",
     "images_per_second",
     "stages",
+    "spare",
 )
 
 
@@ -131,7 +133,7 @@ def extract(
         if pseudonyms is not None and old is not None:
             raise errors.OutputExists(
                 f"{path} exists already, and --anonymize makes a new cache. Choose another name, or make an "
-                f"anonymous copy: icehouse cache split {path} --by label --anonymize -o FOLDER"
+                f"anonymous copy: icehouse cache merge {path} --anonymize -o NEW"
             )
         job.compute(staging, stopped, progress)
         if pseudonyms is not None and job.looked_at < len(source.samples):
@@ -242,6 +244,7 @@ class _Job:
         if old is None and not computed and not self.knowledge.staged:
             self._refuse_nothing(failures)
         changed = old is None or not old.samples.equals(samples) or old.failures != failures
+        changed = changed or (old is not None and not old.header.complete)
         if computed or self.knowledge.staged or changed:
             contents = Contents(
                 self.recipe, (engines.LAYER,), SELECTION, samples, failures, [self._provenance()]
@@ -325,6 +328,7 @@ class _Job:
             stages=self.clock.stages(),
             failures=failures,
             not_8_bit=sum(self.knowledge.files[content].bits > 8 for content in contents),
+            spare=len(self.knowledge.rows) - frames if self.looked_at == len(self.samples) else 0,
         )
 
 

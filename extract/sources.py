@@ -70,7 +70,7 @@ def read_source(
         Take the first so many samples of each label only.
     labels : Path, optional
         A CSV file with a column `path` whose other columns (label, patient, split, others) take the place of
-        what `data` says; they are empty for samples that it does not name.
+        what `data` says of the samples that it names.
 
     Raises
     ------
@@ -104,10 +104,12 @@ def _relabelled(samples: list[Sample], table: Table) -> tuple[list[Sample], int]
     own = [name for name in table.header if name not in _RESERVED]
     relabelled = []
     for sample in samples:
-        row = given.get(sample.path, {})
-        fields: dict[str, Any] = {name: row.get(name, "") for name in said}
-        columns = {**sample.columns, **{name: row.get(name, "") for name in own}}
-        relabelled.append(replace(sample, columns=columns, **fields))
+        row = given.get(sample.path)
+        if row is not None:
+            fields: dict[str, Any] = {name: row[name] for name in said}
+            columns = {**sample.columns, **{name: row[name] for name in own}}
+            sample = replace(sample, columns=columns, **fields)
+        relabelled.append(sample)
     return relabelled, sum(sample.path not in given for sample in samples)
 
 
@@ -186,8 +188,8 @@ def _listed(unknown: dict[str, list[str]]) -> str:
 def _read_manifest(manifest: Path, root: Path) -> list[Sample]:
     table = read_table(manifest)
     if "path" not in table.header:
-        found = ", ".join(table.header) or "none"
-        raise errors.SourceError(f"{manifest} has no column 'path'; its columns are: {found}.")
+        found = ", ".join(table.header)
+        raise errors.SourceError(f"{manifest} has no column 'path' (in lower case); its columns are: {found}.")
     samples = []
     seen: dict[str, int] = {}
     for row, line in zip(table.rows, table.lines, strict=True):

@@ -38,8 +38,10 @@ def info_text(info: dict[str, Any]) -> str:
 def verify_text(found: dict[str, Any]) -> str:
     """Return what `icehouse cache verify` shows."""
     share = f"{found['checked']} of {found['blocks']} blocks read"
-    if found["intact"]:
+    if found["intact"] and found["checked"] == found["blocks"]:
         return f"{found['cache']}: intact ({share})"
+    if found["intact"]:
+        return f"{found['cache']}: no damage in what was read ({share})"
     lines = [f"{found['cache']}: DAMAGED ({share})", *_damage(found["damaged"])]
     lines += [f"  {problem}" for problem in found["problems"]]
     lines.append(f"icehouse cache repair {found['cache']} keeps what is intact.")
@@ -71,7 +73,14 @@ def merge_text(result: dict[str, Any]) -> str:
         f"{result['cache']}: {result['samples']} samples, {result['rows']} vectors of {len(result['caches'])} "
         f"caches ({result['kept_once']} stood in more than one)"
     )
-    return f"{text}; {result['resolved']} conflicts decided" if result["resolved"] else text
+    if result["resolved"]:
+        text += f"; {result['resolved']} conflicts decided"
+    if result["unrecognized"]:
+        text += (
+            "\nBeware: images and patients of an anonymized cache are not recognized in another; if any stand "
+            "in two, splits will leak."
+        )
+    return text
 
 
 def split_text(result: dict[str, Any]) -> str:
@@ -107,7 +116,8 @@ def diff_text(result: dict[str, Any]) -> str:
     lines = [f"A {result['first']}", f"B {result['second']}"]
     if result["same_recipe"]:
         lines.append("The recipe is the same.")
-    lines += [field["sentence"] for field in result["fields"]]
+    kinds = [field for field in result["fields"] if field["field"] == "kind"]
+    lines += [field["sentence"] for field in kinds or result["fields"]]
     lines += [f"selection: {field['sentence']}" for field in result["selection"]]
     lines += [
         f"layer {layer} is in one of them only" for layer, same in result["layers"].items() if same is None

@@ -128,6 +128,10 @@ def extraction_text(summary: dict[str, Any]) -> str:
     if summary["images_per_second"]:
         stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary["stages"].items())
         lines.append(f"  {summary['images_per_second']:.1f} images/s by {summary['engine']} ({stages})")
+    if summary["spare"]:
+        lines.append(
+            f"  {summary['spare']} vectors of images that are not named any more are kept as spare ones"
+        )
     if summary["failures"]:
         lines.append(failures_table(summary["failures"]))
     return "\n".join(lines)

@@ -155,6 +155,14 @@ def test_files_are_not_named_after_patients_who_shall_be_anonymous(named) -> Non
         split(folder / "features.h5", folder / "parts", by="remark", pseudonyms=Pseudonyms())
 
 
+def test_one_cache_is_anonymized_by_merging_it_alone(named) -> None:
+    folder, secrets = named
+    merge([folder / "features.h5"], folder / "anonymous.h5", pseudonyms=Pseudonyms())
+    with Cache(folder / "features.h5") as cache, Cache(folder / "anonymous.h5") as other:
+        np.testing.assert_array_equal(cache.X, other.X)
+        assert_names_nobody(folder / "anonymous.h5", secrets, cache.samples.content)
+
+
 def test_a_cache_is_anonymized_as_a_whole_or_not_at_all(named) -> None:
     folder, _ = named
     part = split(folder / "features.h5", folder / "one", label="covid", pseudonyms=Pseudonyms())["parts"][0]

@@ -336,6 +336,15 @@ def test_impossible_splits_are_refused(halves, tmp_path, how, message) -> None:
     assert not (tmp_path / "parts").exists()
 
 
+def test_a_split_that_fails_leaves_no_part_behind(tmp_path) -> None:
+    a = make(tmp_path / "a.h5", range(600), label=["a"] * 256 + ["b"] * 344)
+    with h5py.File(a, "r+") as file:
+        file["vectors/avg_pool"][599, 3] += 1  # the first part is sound
+    with pytest.raises(errors.CacheDamaged, match="block 2 of vectors/avg_pool"):
+        split(a, tmp_path / "parts", by="label")
+    assert list((tmp_path / "parts").iterdir()) == []
+
+
 def test_parts_overwrite_nothing(halves, tmp_path) -> None:
     split(halves[0], tmp_path / "parts", by="label")
     with pytest.raises(errors.OutputExists, match=r"a-covid\.h5 exists"):
@@ -380,8 +389,8 @@ def test_labels_of_a_file_take_the_place_of_the_caches_without_writing(halves, t
     before = halves[0].read_bytes()
     (tmp_path / "labels.csv").write_text("path,label,age\n0.png,flu,50\n1.png,cold,60\n")
     with Cache(halves[0]) as cache:
-        cache.relabel(tmp_path / "labels.csv")
-        assert cache.y[:3].tolist() == ["flu", "cold", ""]
+        assert cache.relabel(tmp_path / "labels.csv") == 498
+        assert cache.y[:4].tolist() == ["flu", "cold", "normal", "covid"]  # what is not named keeps its label
         assert cache.samples.columns["age"][:3].tolist() == ["50", "60", ""]
         np.testing.assert_array_equal(cache.X, VECTORS[:500])
     assert halves[0].read_bytes() == before

@@ -13,13 +13,16 @@ import h5py
 import numpy as np
 import pytest
 from icehouse import errors, open_cache
+from icehouse.cache.anonymize import Pseudonyms
 from icehouse.cache.commit import commit
 from icehouse.cache.keys import as_bytes
+from icehouse.cache.merge import merge
 from icehouse.cache.repair import repair
 from icehouse.cache.samples import Failure
 from icehouse.cache.store import Cache
 from icehouse.cache.verify import verify
 from icehouse.cache.writing import Contents
+from icehouse.classify import problem
 from making import block_of, samples_of
 
 ROWS, DIMENSIONS = 1100, 24
@@ -135,6 +138,9 @@ def test_damaged_samples_are_listed_and_no_vector_is_lost(cache_path, dataset) -
         assert verify(cache).intact
         assert len(cache.samples) == ROWS - 256
         assert cache.rows == ROWS
+        assert not cache.header.complete
+        with pytest.raises(errors.CacheIncomplete, match="samples were lost in a repair"):
+            problem.from_cache(cache)
         assert set(cache.samples.columns) == {"hospital"}
 
 
@@ -227,6 +233,16 @@ def test_the_mean_map_goes_with_the_vectors_that_it_would_betray(cache_path) -> 
     assert any("the mean feature map" in loss for loss in repair(cache_path)["other_losses"])
     with Cache(cache_path) as cache:
         assert cache.mean_map() is None
+
+
+def test_vectors_that_nobody_can_compute_again_survive_their_thumbnails(pristine, tmp_path) -> None:
+    merge([pristine], tmp_path / "anonymous.h5", pseudonyms=Pseudonyms())
+    damage(tmp_path / "anonymous.h5", "pixels/16", 1)
+    result = repair(tmp_path / "anonymous.h5")
+    assert (result["rows_lost"], result["extractable"]) == (0, False)
+    with Cache(tmp_path / "anonymous.h5") as cache:
+        assert cache.pixels() is None
+        assert verify(cache).intact
 
 
 def test_nothing_is_dropped_as_spare_while_the_samples_are_damaged(cache_path) -> None:

@@ -128,7 +128,7 @@ def test_labels_from_a_file_take_the_place_of_the_folders_without_computing(work
     summary = json.loads(run(work, "--labels", "labels.csv", "--json").stdout)
     assert (summary["samples"], summary["computed"]) == (12, 0)
     with open_cache(work / "features.h5") as cache:
-        assert cache.samples.label.tolist() == [*"012012012", "", "", ""]
+        assert cache.samples.label.tolist() == [*"012012012", "normal", "normal", "normal"]
         assert cache.samples.patient[8] == "p8"
     done = run(work, "--labels", "labels.csv", quiet=False)
     assert "labels.csv does not name 3 of the images" in done.stderr

@@ -105,7 +105,7 @@ def test_paths_may_be_relative_to_another_root(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\na.png,x\n", "no column 'path'; its columns are: file, label"),
+        ("file,label\na.png,x\n", "no column 'path' \\(in lower case\\); its columns are: file, label"),
         ("", r"manifest\.csv is empty; a CSV file begins with"),
         ("path,label\n", "names no images"),
         ("path,path\na.png,a.png\n", "the column 'path' more than once"),
