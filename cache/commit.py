@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .anonymize import Pseudonyms
-from .rows import CacheRows, RowSource, arrange
+from .rows import CacheRows, RowSource, arrange, without_spare
 from .staging import Block
 from .store import Cache
 from .writing import Contents, MapSum, write
@@ -66,6 +66,7 @@ def commit(
     provenance = [*(old.provenance() if old else ()), entry]
     contents = replace(contents, provenance=provenance, canaries=canaries, maps=maps)
     if pseudonyms is not None:
+        order = without_spare(order, keys, contents.samples)
         contents, sources = pseudonyms.contents(contents), [pseudonyms.rows(source) for source in sources]
     write(path, contents, sources, order)
 

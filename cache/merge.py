@@ -16,7 +16,7 @@ from .anonymize import Pseudonyms
 from .keys import contents_in, contents_of
 from .naming import distinct
 from .recipe import differences, sentence
-from .rows import CacheRows, RowSource, arrange
+from .rows import CacheRows, RowSource, arrange, without_spare
 from .samples import DONE, FAILED, NUMBERS, TEXTS, Failure, Samples
 from .staging import making
 from .store import Cache
@@ -86,7 +86,11 @@ def merge(
         table.check_paths()
         resolved = table.settle_conflicts(preferred)
         samples = table.samples()
-        order = arrange([cache.image_keys for cache in caches], samples)
+        keys = [cache.image_keys for cache in caches]
+        order, maps = arrange(keys, samples), _maps(caches)
+        if pseudonyms is not None:  # what nobody names any more is nobody's to pass on
+            every, order = order, without_spare(order, keys, samples)
+            maps = maps if len(order) == len(every) else None
         contents = Contents(
             caches[0].header.recipe,
             caches[0].layers,
@@ -95,7 +99,7 @@ def merge(
             table.failures(samples),
             _provenance(caches),
             next((cache.canaries() for cache in caches if cache.canaries()), {}),
-            _maps(caches),
+            maps,
             anonymized=any(cache.anonymized for cache in caches),
         )
         sources: list[RowSource] = [CacheRows(cache) for cache in caches]

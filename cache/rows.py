@@ -172,6 +172,14 @@ def arrange(keys: Sequence[Keys], samples: Samples) -> Order:
     return Order(source[order], row[order])
 
 
+def without_spare(order: Order, keys: Sequence[Keys], samples: Samples) -> Order:
+    """Return an order without the rows that no sample names."""
+    begins = np.cumsum([0, *map(len, keys)])
+    contents = contents_in(np.concatenate(keys))[begins[order.source] + order.row]
+    named = np.isin(contents, contents_of(samples.content))
+    return Order(order.source[named], order.row[named])
+
+
 def _rank(keys: Keys, samples: Samples) -> NDArray[np.intp]:
     """Return for each row the first finished sample that it belongs to; the number of samples if none."""
     done = np.flatnonzero(samples.state == DONE)

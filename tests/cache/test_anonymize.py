@@ -163,6 +163,18 @@ def test_one_cache_is_anonymized_by_merging_it_alone(named) -> None:
         assert_names_nobody(folder / "anonymous.h5", secrets, cache.samples.content)
 
 
+def test_vectors_that_no_sample_names_are_not_passed_on(named) -> None:
+    folder, _ = named
+    lines = (folder / "manifest.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "manifest.csv").write_text("".join(lines[:30]), encoding="utf-8")
+    assert run(folder, data="manifest.csv").returncode == 0
+    merge([folder / "features.h5"], folder / "anonymous.h5", pseudonyms=Pseudonyms())
+    with Cache(folder / "features.h5") as cache, Cache(folder / "anonymous.h5") as other:
+        assert (cache.rows, other.rows) == (40, 29)
+        assert other.map_sum() is None
+        np.testing.assert_array_equal(cache.X, other.X)
+
+
 def test_a_cache_is_anonymized_as_a_whole_or_not_at_all(named) -> None:
     folder, _ = named
     part = split(folder / "features.h5", folder / "one", label="covid", pseudonyms=Pseudonyms())["parts"][0]
