@@ -228,10 +228,10 @@ def positions(calls: list[Call], names: tuple[str, ...], path: str) -> list[int]
 
 
 SAFE = (
-    r"Error: Interrupted: \d+ images computed now are safe in features\.h5; \d+ samples were not looked at\. "
+    r"Interrupted: \d+ images computed now are safe in features\.h5; \d+ samples were not looked at\. "
     r"Run the same command again to go on\.\n",
-    r"Error: Interrupted before the first image was computed; nothing was written\.\n",
-    r"Error: Interrupted\. Every file that was written is whole\.\n",
+    r"Interrupted before the first image was computed; nothing was written\.\n",
+    r"Interrupted\. Every file that was written is whole\.\n",
 )
 
 
@@ -313,7 +313,7 @@ def test_a_second_ctrl_c_stops_at_once_and_loses_only_the_block_in_flight(undist
     assert child.poll() is None  # the first one waits for the batch, which would last for a minute
     child.send_signal(signal.SIGINT)
     _, message = child.communicate(timeout=20)
-    assert (child.returncode, message) == (130, "Error: Interrupted. Every file that was written is whole.\n")
+    assert (child.returncode, message) == (130, "Interrupted. Every file that was written is whole.\n")
     done = run(here, "--json")
     assert json.loads(done.stdout)["reused"] >= 128
     undisturbed.check(here)
