@@ -21,7 +21,6 @@ def describe(cache: Cache) -> dict[str, Any]:
     some may belong to images that no sample names any more (`spare`).
     """
     header = cache.header
-    contents = contents_of(cache.read("samples/content"))
     return {
         "cache": str(cache.path),
         "bytes": cache.path.stat().st_size,
@@ -33,8 +32,8 @@ def describe(cache: Cache) -> dict[str, Any]:
         "selection": header.selection,
         "dimensions": cache.dimensions,
         "rows": cache.rows,
-        "spare": int(np.sum(~np.isin(contents_of(cache.read("images/content")), contents))),
-        "samples": len(contents),
+        "spare": int(cache.spare.sum()),
+        "samples": cache.shape("samples/path")[0],
         "states": cache.counts("state"),
         "labels": cache.counts("label"),
         "splits": cache.counts("split"),

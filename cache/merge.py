@@ -17,7 +17,7 @@ from .keys import contents_in, contents_of
 from .naming import distinct
 from .recipe import differences, sentence
 from .rows import CacheRows, RowSource, arrange, without_spare
-from .samples import DONE, FAILED, NUMBERS, TEXTS, Failure, Samples
+from .samples import DONE, NUMBERS, TEXTS, Failure, Samples, of_failed
 from .staging import making
 from .store import Cache
 from .writing import Contents, MapSum, provenance_entry, write
@@ -101,6 +101,7 @@ def merge(
             next((cache.canaries() for cache in caches if cache.canaries()), {}),
             maps,
             anonymized=any(cache.anonymized for cache in caches),
+            whole=all(cache.whole for cache in caches),
         )
         sources: list[RowSource] = [CacheRows(cache) for cache in caches]
         if pseudonyms is not None:
@@ -169,14 +170,15 @@ class _Table:
             stems = distinct(cache.path.stem for cache in caches)
             paths = zip(self.cache, self.fields["path"], strict=True)
             self.fields["path"] = np.array([f"{stems[c]}/{path}" for c, path in paths], dtype=object)
+        self.known = np.asarray(self.content.any(axis=1))
+        self.by_path = _groups(self.fields["path"].astype(np.str_), np.ones(len(self.cache), dtype=bool))
 
     def check_paths(self) -> None:
         """Raise `MergeConflict` if one path means different images."""
-        known = np.asarray(self.content.any(axis=1))
         collisions = [
             self.fields["path"][members[0]]
-            for members in _groups(self.fields["path"].astype(np.str_), known)
-            if len({self.content[index].tobytes() for index in members}) > 1
+            for members in self.by_path
+            if len({self.content[index].tobytes() for index in members if self.known[index]}) > 1
         ]
         if collisions:
             raise errors.MergeConflict(
@@ -194,10 +196,9 @@ class _Table:
         resolved = 0
         conflicts: dict[str, None] = {}
         texts = {name: self.fields[name] for name in _MAY_CONFLICT}
-        by_content = _groups(contents_of(self.content), np.asarray(self.content.any(axis=1)))
-        by_path = _groups(self.fields["path"].astype(np.str_), np.ones(len(self.cache), dtype=bool))
+        by_content = _groups(contents_of(self.content), self.known)
         several = [(members, texts) for members in by_content]
-        several += [(members, {**self.columns, **texts}) for members in by_path]
+        several += [(members, {**self.columns, **texts}) for members in self.by_path]
         for members, table in sorted(several, key=lambda group: int(group[0][0])):
             if len(set(self.cache[members])) == 1:
                 continue  # what a cache says of itself is its own affair
@@ -222,9 +223,8 @@ class _Table:
 
     def samples(self) -> Samples:
         """Return the merged table: of samples with one path, the finished one."""
-        paths = self.fields["path"].astype(np.str_)
-        kept = np.ones(len(paths), dtype=bool)
-        for members in _groups(paths, np.ones(len(paths), dtype=bool)):
+        kept = np.ones(len(self.cache), dtype=bool)
+        for members in self.by_path:
             done = members[self.fields["state"][members] == DONE]
             kept[members] = False
             kept[done[0] if len(done) else members[0]] = True
@@ -238,15 +238,13 @@ class _Table:
 
     def failures(self, samples: Samples) -> list[Failure]:
         """Return the failures of samples that no cache has a vector for."""
-        failed = set(samples.path[samples.state == FAILED].tolist())
         stems = distinct(cache.path.stem for cache in self._caches)
         found: dict[str, Failure] = {}
         for stem, cache in zip(stems, self._caches, strict=True):
             for failure in cache.failures:
                 path = f"{stem}/{failure.path}" if self._prefix else failure.path
-                if path in failed:
-                    found.setdefault(path, Failure(path, failure.stage, failure.reason))
-        return list(found.values())
+                found.setdefault(path, Failure(path, failure.stage, failure.reason))
+        return of_failed(found.values(), samples)
 
     def _agreement(self, values: NDArray[Any], members: NDArray[np.intp], preferred: int | None) -> int | None:
         """Make all members say the same; return how many decisions that took, None if nobody may decide."""

@@ -14,7 +14,7 @@ from . import layout
 from .checksums import BLOCK_ROWS
 from .keys import contents_in, contents_of, keys_of
 from .rows import IMAGE_TABLES, CacheRows, Order
-from .samples import DONE, FAILED, NUMBERS, PENDING, STATES, TEXTS, Failure, Samples
+from .samples import DONE, NUMBERS, PENDING, STATES, TEXTS, Failure, Samples, of_failed
 from .staging import Staging, making
 from .store import Cache
 from .verify import Verification, verify
@@ -77,6 +77,10 @@ class _Salvage:
         names = [*cache.datasets("samples", "samples/columns")]
         self.sample_lost = found.lost_rows(names, cache.shape("samples/path")[0])
         self.samples = self._samples()
+        known = (
+            cache.header.complete or PENDING in self.samples.state
+        )  # not `cache.whole`: it may be unreadable
+        self.whole = known and not self.sample_lost.any()
         self.pending = self._make_pending()
         self.dropped = self.row_lost
 
@@ -102,7 +106,7 @@ class _Salvage:
             self._canaries(),
             self._maps(),
             header.anonymized,
-            whole=not self.sample_lost.any(),
+            whole=self.whole,
         )
         # Where damage is, it is known block by block.
         source = CacheRows(cache, checked=self.found.intact, without=self.left_out)
@@ -176,9 +180,7 @@ class _Salvage:
             return []
         if lost.any():
             self.other_losses.append(f"{int(lost.sum())} lines of the failures")
-        failed = set(self.samples.path[self.samples.state == FAILED].tolist())
-        failures = [Failure(*map(str, row)) for row in zip(*columns, strict=True)]
-        return [failure for failure in failures if failure.path in failed]
+        return of_failed((Failure(*map(str, row)) for row in zip(*columns, strict=True)), self.samples)
 
     def _provenance(self) -> list[dict[str, Any]]:
         if self.found.lost_datasets(["provenance"]):

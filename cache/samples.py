@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -113,6 +114,12 @@ class Failure:
     path: str
     stage: str
     reason: str
+
+
+def of_failed(failures: Iterable[Failure], samples: Samples) -> list[Failure]:
+    """Return the failures of those samples that have failed."""
+    failed = set(samples.path[samples.state == FAILED].tolist())
+    return [failure for failure in failures if failure.path in failed]
 
 
 def failure(path: str, stage: str, reason: str) -> Failure:

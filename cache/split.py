@@ -17,7 +17,7 @@ from .csv_table import read_table
 from .keys import contents_in, contents_of
 from .naming import distinct, for_file
 from .rows import CacheRows, RowSource, arrange
-from .samples import FAILED, Samples
+from .samples import Samples, of_failed
 from .staging import making
 from .store import Cache
 from .writing import Contents, MapSum, provenance_entry, write
@@ -97,7 +97,7 @@ def split(
             "shared_patients": _in_several(
                 cache.samples.patient[cache.samples.patient != ""], part_of[cache.samples.patient != ""]
             ),
-            "spare_left_out": int(np.sum(~np.isin(contents_in(cache.image_keys), contents[known]))),
+            "spare_left_out": int(cache.spare.sum()),
             "anonymized": cache.anonymized or pseudonyms is not None,
         }
 
@@ -182,7 +182,6 @@ def _write_part(
 ) -> tuple[int, int]:
     """Write one part; return how many samples and rows it has."""
     samples = _some(cache.samples, members)
-    failed = set(samples.path[samples.state == FAILED].tolist())
     wanted = np.isin(contents_in(cache.image_keys), contents_of(samples.content))
     rows = np.flatnonzero(wanted)
     order = arrange([cache.image_keys[rows]], samples)
@@ -193,11 +192,12 @@ def _write_part(
         cache.layers,
         cache.header.selection,
         samples,
-        [failure for failure in cache.failures if failure.path in failed],
+        of_failed(cache.failures, samples),
         [*cache.provenance(), entry],
         cache.canaries(),
         MapSum.of(cache) if len(rows) == cache.rows else None,  # else it would tell of the others
         cache.anonymized,
+        cache.whole,
     )
     source: RowSource = CacheRows(cache)
     if pseudonyms is not None:

@@ -20,7 +20,7 @@ from . import distrust, layout
 from .checksums import BLOCK_ROWS
 from .csv_table import read_table
 from .keys import Keys, contents_of, keys_of
-from .samples import DONE, NUMBERS, STATES, TEXTS, Failure, Samples
+from .samples import DONE, NUMBERS, PENDING, STATES, TEXTS, Failure, Samples
 
 _COPIES = 20
 _COPIES_BYTES = 50_000_000
@@ -102,6 +102,17 @@ class Cache:
     def rows(self) -> int:
         """The number of vectors of each layer, spare ones included."""
         return int(self._file["images/frame"].shape[0])
+
+    @property
+    def spare(self) -> NDArray[np.bool_]:
+        """Which rows belong to an image that no sample names any more, shape (rows,)."""
+        held, named = (contents_of(self.read(f"{table}/content")) for table in ("images", "samples"))
+        return ~np.isin(held, named)
+
+    @property
+    def whole(self) -> bool:
+        """Whether no sample is known to be lost; pending ones are not lost."""
+        return self.header.complete or PENDING in self.counts("state")
 
     @cached_property
     def samples(self) -> Samples:

@@ -130,9 +130,8 @@ def _write_rows(
         for name in names:
             digests[name] = _copy_blocks(file, first, name, kept, pause)
         start = kept * BLOCK_ROWS
-    for piece in range(
-        start, max(len(order), 1), _PIECE
-    ):  # no row at all is a piece too: it makes the datasets
+    # No row at all is a piece too: it makes the datasets.
+    for piece in range(start, max(len(order), 1), _PIECE):
         pause()
         part = slice(piece, piece + _PIECE)
         for name in names:

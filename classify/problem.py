@@ -94,7 +94,7 @@ def from_cache(cache: Cache, *, positive: str | None = None, partial: bool = Fal
             f"{cache.path} is not complete: {pending} of {len(samples)} samples are pending. Finish the "
             "extraction by repeating its command, or go on without them with --partial."
         )
-    if not cache.header.complete and not partial:
+    if not cache.whole and not partial:
         raise errors.CacheIncomplete(
             f"{cache.path} is not complete: samples were lost in a repair. Repeat the extraction, which brings "
             "them back, or go on without them with --partial."

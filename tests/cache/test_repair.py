@@ -19,6 +19,7 @@ from icehouse.cache.keys import as_bytes
 from icehouse.cache.merge import merge
 from icehouse.cache.repair import repair
 from icehouse.cache.samples import Failure
+from icehouse.cache.split import split
 from icehouse.cache.store import Cache
 from icehouse.cache.verify import verify
 from icehouse.cache.writing import Contents
@@ -243,6 +244,28 @@ def test_vectors_that_nobody_can_compute_again_survive_their_thumbnails(pristine
     with Cache(tmp_path / "anonymous.h5") as cache:
         assert cache.pixels() is None
         assert verify(cache).intact
+
+
+def test_that_samples_are_lost_is_not_forgotten_on_the_way(cache_path, tmp_path) -> None:
+    damage(cache_path, "samples/label", 1)
+    repair(cache_path)
+    repair(cache_path, tmp_path / "again.h5")
+    merge([cache_path], tmp_path / "merged.h5", pseudonyms=Pseudonyms())
+    parts = split(cache_path, tmp_path / "parts", by="label")["parts"]
+    for path in (tmp_path / "again.h5", tmp_path / "merged.h5", *(part["cache"] for part in parts)):
+        with Cache(path) as cache:
+            assert not cache.header.complete
+            assert not cache.whole
+
+
+def test_an_incomplete_cache_whose_states_are_damaged_is_repaired_too(cache_path) -> None:
+    damage(cache_path, "vectors/avg_pool", 1)
+    repair(cache_path)
+    damage(cache_path, "samples/state", 3)
+    assert len(repair(cache_path)["samples_lost"]) == 256
+    with Cache(cache_path) as cache:
+        assert verify(cache).intact
+        assert not cache.header.complete
 
 
 def test_nothing_is_dropped_as_spare_while_the_samples_are_damaged(cache_path) -> None:
