@@ -51,7 +51,7 @@ class Block:
     map_sum : ndarray of float64, shape (h, w, c)
         Sum of the last feature maps over the k frames, free of rounding: see `extract.pipeline`.
     facts : dict of str to dict
-        For each content (hexadecimal), what its file is: see `extract.raster.Facts`.
+        For each content (hexadecimal), what its file is: see `extract.picture.Facts`.
     canaries : dict of str to ndarray of float32, shape (3, d)
         The canaries' vectors by the engine that made this block.
     maker : dict

@@ -24,6 +24,38 @@ LAYER = "avg_pool"
 
 
 @dataclass(frozen=True)
+class Plan:
+    """Which network computes which vectors, and how.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    weights : Weights
+    size : int or None
+        Height and width of its input; None takes pictures of any size, one size a batch.
+    scaling : str
+        A key of `backbones.SCALINGS`.
+    layers : tuple of str
+        As typed: `avg_pool`, the name of a layer, `pyramid`.
+    engine : str
+        `keras` or `openvino`.
+    precision : str
+        `float32`, `bfloat16` or `float16`.
+    trust_model : bool
+        Run what a model file asks for, Lambda layers included.
+    """
+
+    backbone: Backbone
+    weights: Weights
+    size: int | None
+    scaling: str
+    layers: tuple[str, ...] = (LAYER,)
+    engine: str = "keras"
+    precision: str = "float32"
+    trust_model: bool = False
+
+
+@dataclass(frozen=True)
 class Output:
     """What an engine yields for k frames.
 
@@ -48,13 +80,19 @@ class Engine(Protocol):
         Such as "keras-tensorflow".
     device : str
         "cpu" or "gpu".
+    precision : str
+        The precision in effect, read back from what computes.
     batch_size : int
         The most frames that `run` takes at once.
+    dimensions : dict of str to int
+        The length d of each layer's vectors, in the order of the layers asked for.
     """
 
     name: str
     device: str
+    precision: str
     batch_size: int
+    dimensions: dict[str, int]
 
     def run(self, pixels: NDArray[np.float32]) -> Output:
         """Return the vectors of frames (k, h, w, 3) with values 0–255, k at most the batch size."""
@@ -65,30 +103,28 @@ class Engine(Protocol):
         ...
 
 
-def load(backbone: Backbone, weights: Weights, batch_size: int, calibration: NDArray[np.float32]) -> Engine:
-    """Build `backbone`, give it `weights` and return it ready to run.
+def load(plan: Plan, batch_size: int, calibration: NDArray[np.float32]) -> Engine:
+    """Build the network of `plan`, give it its weights and return it ready to run.
 
     Parameters
     ----------
-    backbone : Backbone
-    weights : Weights
+    plan : Plan
     batch_size : int
         Every batch is filled up to it, so that the network is compiled once and vectors do not depend on what
         else is in a batch; it becomes large enough for the canaries at least.
     calibration : ndarray of float32, shape (3, h, w, 3)
         The canaries' pixels, 0–255; random weights are calibrated on them.
     """
-    return KerasEngine(backbone, weights, batch_size, calibration)
+    return KerasEngine(plan, batch_size, calibration)
 
 
 class KerasEngine:
     """Keras 3 on TensorFlow, JAX or PyTorch, in float32."""
 
-    def __init__(
-        self, backbone: Backbone, weights: Weights, batch_size: int, calibration: NDArray[np.float32]
-    ) -> None:
+    def __init__(self, plan: Plan, batch_size: int, calibration: NDArray[np.float32]) -> None:
         keras = import_keras()
-        self._scale = backbones.SCALINGS[backbone.scaling]
+        backbone, weights = plan.backbone, plan.weights
+        self._scale = backbones.SCALINGS[plan.scaling]
         self.batch_size = max(batch_size, len(calibration))
         network = backbones.build(backbone)
         if weights.path is not None:
@@ -102,6 +138,8 @@ class KerasEngine:
         self._backend = str(keras.backend.backend())
         self.name = f"keras-{self._backend}"
         self.device = "gpu" if _has_gpu(self._backend) else "cpu"
+        self.precision = plan.precision
+        self.dimensions = {LAYER: int(maps.shape[-1])}
 
     def run(self, pixels: NDArray[np.float32]) -> Output:
         count = len(pixels)

@@ -12,7 +12,7 @@ from .. import errors
 from ..cache.store import Cache
 from . import backbones, canaries, engines, pipeline, weights
 from .knowledge import facts_of, refuse_other_recipe
-from .settings import Settings, preparation_of, recipe_of
+from .settings import Settings, plan_of, preparation_of, recipe_of
 from .sources import Source
 
 
@@ -88,7 +88,7 @@ def _seconds_per_image(
     """Time decoding and network on the first files, after one batch that is not counted."""
     preparation = preparation_of(backbone)
     pixels = canaries.pixels(preparation)
-    engine = engines.load(backbone, found, settings.batch_size, pixels)
+    engine = engines.load(plan_of(backbone, found), settings.batch_size, pixels)
     engine.run(pixels)
     clock = pipeline.Clock()
     tried = files[: engine.batch_size]

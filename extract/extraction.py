@@ -32,8 +32,8 @@ from . import backbones, canaries, engines, pipeline
 from . import weights as weight_files
 from .interrupt import stop_on_signal
 from .knowledge import Knowledge, contents_by_path, learn
-from .raster import Facts
-from .settings import SELECTION, Settings, preparation_of, recipe_of
+from .picture import Facts
+from .settings import SELECTION, Settings, plan_of, preparation_of, recipe_of
 from .sources import Sample, Source
 
 
@@ -228,7 +228,7 @@ class _Job:
         """Load the network when the first image needs it, and see that it computes what is held."""
         if self.assembly is None:
             pixels = canaries.pixels(self.preparation)
-            self.engine = engines.load(self.backbone, self.weights, self.settings.batch_size, pixels)
+            self.engine = engines.load(plan_of(self.backbone, self.weights), self.settings.batch_size, pixels)
             now = self.engine.run(pixels).vectors
             self.knowledge.compare(now, accept=self.settings.accept_drift)
             self.assembly = pipeline.Assembly(self.engine, now, staging, self.settings.batch_size, self.clock)

@@ -16,7 +16,7 @@ from ..cache.recipe import Recipe, differences, sentence
 from ..cache.samples import DONE
 from ..cache.staging import Staging
 from ..cache.store import Cache
-from .raster import Facts
+from .picture import Facts
 
 
 @dataclass

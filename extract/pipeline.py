@@ -23,7 +23,7 @@ from .. import errors
 from ..cache.staging import Block, Staging
 from .decode import Frame, Preparation
 from .engines import Engine, Output
-from .raster import Facts
+from .picture import Facts
 
 BLOCK_FRAMES = 64
 BLOCK_SECONDS = 10.0

@@ -7,106 +7,59 @@ bit, pypng for 16-bit PNG in colour (Pillow would cut it to 8 bits), tifffile fo
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from .. import errors
-
-DECODER = "raster/1"
-"""Name and version of this decoder in the recipe: raise it when any pixel changes."""
-
-MAX_PIXELS = 89_478_485
-"""The size from which on Pillow, too, suspects a decompression bomb; about 9,459 pixels square."""
+from .picture import EIGHT_BIT, OTHER, Facts, Opened, Picture, Pixels, check_size
 
 _PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 0x0112  # the tag of EXIF and of TIFF
 _PLAIN_TIFF_COMPRESSIONS = (1, 8, 32946)  # none, Deflate twice: what tifffile decodes by itself
 
-Pixels = NDArray[Any]
 
+def open_raster(content: bytes) -> Opened:
+    """Open a file of one of these formats; its frames are upright, transparency is composited onto black.
 
-class Picture(NamedTuple):
-    """One frame in the file's own numbers: uint8, uint16, int32 or float32, shape (h, w) or (h, w, 3).
-
-    `bits` is its depth; an 8-bit picture with transparency is float32 between 0 and 255.
+    Whatever Pillow, pypng and tifffile raise on damaged files comes through.
     """
-
-    pixels: Pixels
-    bits: int
+    return _open_tiff(content) if content[:4] in _TIFF_MAGIC else _open_with_pillow(content)
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What kind of file an image came from: kept in the samples table, and in blocks as JSON."""
-
-    format: str
-    mode: str
-    width: int
-    height: int
-    bits: int
-    frames: int = 1
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def decode(content: bytes) -> tuple[Facts, list[Picture]]:
-    """Return what a file is and its frames.
-
-    Parameters
-    ----------
-    content : bytes
-        The whole file.
-
-    Returns
-    -------
-    facts : Facts
-    frames : list of Picture
-        Upright; transparency is composited onto black.
-
-    Raises
-    ------
-    ImageError
-        If the file is not an image of a known format, is damaged or is too large.
-    MissingDependency
-        If the library that reads such files is not installed.
-    """
-    try:
-        if content[:4] in _TIFF_MAGIC:
-            return _decode_tiff(content)
-        return _decode_with_pillow(content)
-    except errors.ImageError:
-        raise
-    except ImportError as error:
-        raise errors.MissingDependency(
-            f"Reading this kind of image needs {error.name}: pip install 'icehouse[extract]'."
-        ) from None
-    except UnidentifiedImageError:
-        raise errors.ImageError("decode", "not an image of a known format") from None
-    except MemoryError:
-        raise errors.ImageError("decode", "not enough memory") from None
-    except Exception as error:  # decoders raise whatever they meet in damaged files
-        raise errors.ImageError("decode", _reason(error)) from None
-
-
-def _decode_with_pillow(content: bytes) -> tuple[Facts, list[Picture]]:
+def _open_with_pillow(content: bytes) -> Opened:
     with Image.open(io.BytesIO(content), formats=_PILLOW_FORMATS) as image:
-        _check_size(image.width, image.height)
+        check_size(image.width, image.height)
         bits = max(_png_bit_depth(content), 8) if image.format == "PNG" else 8
-        if bits == 16 and image.mode not in ("I;16", "I"):
-            pixels = _upright(_png16(content), image.getexif().get(_ORIENTATION, 1))
-            facts = Facts("PNG", f"{_png_colour_type(content)};16", image.width, image.height, bits)
-        else:
-            facts = Facts(str(image.format), image.mode, image.width, image.height, bits)
-            image.load()
-            pixels = _to_pixels(ImageOps.exif_transpose(image))
-        return facts, [Picture(pixels, bits)]
+        deep_colour = bits == 16 and image.mode not in ("I;16", "I")
+        mode = f"{_png_colour_type(content)};16" if deep_colour else image.mode
+        kind = EIGHT_BIT if bits == 8 else OTHER
+        facts = Facts(str(image.format), mode, image.width, image.height, bits, kind=kind)
+
+    def frame(_number: int) -> Picture:
+        with Image.open(io.BytesIO(content), formats=_PILLOW_FORMATS) as image:
+            if deep_colour:
+                pixels = _upright(_png16(content), image.getexif().get(_ORIENTATION, 1))
+            else:
+                image.load()
+                pixels = _to_pixels(ImageOps.exif_transpose(image))
+        return _picture(pixels, bits)
+
+    return Opened(facts, frame)
+
+
+def _picture(pixels: Pixels, bits: int) -> Picture:
+    """Return pixels as a picture; the bits stored are those of its numbers unless they are floats."""
+    if bits <= 8:
+        return Picture(pixels, bits, EIGHT_BIT, (0.0, 255.0))
+    floats = pixels.dtype.kind == "f"
+    signed = pixels.dtype.kind == "i" and bits == 32
+    least, most = (-(2.0**31), 2.0**31 - 1) if signed else (0.0, 2.0**bits - 1)
+    return Picture(pixels, bits, OTHER, None if floats else (least, most))
 
 
 def _to_pixels(image: Image.Image) -> Pixels:
@@ -155,20 +108,33 @@ def _png16(content: bytes) -> Pixels:
     return _composited(pixels, opaque=65535) if info["alpha"] else pixels
 
 
-def _decode_tiff(content: bytes) -> tuple[Facts, list[Picture]]:
+def _open_tiff(content: bytes) -> Opened:
     import tifffile
 
-    with tifffile.TiffFile(io.BytesIO(content)) as file:
-        pages = [(index, page) for index, page in enumerate(file.pages) if not page.keyframe.is_reduced]
-        if not pages:
-            raise errors.ImageError("decode", "a TIFF without a full-size page")
-        frames = []
-        for index, page in pages:
-            _check_size(page.keyframe.imagewidth, page.keyframe.imagelength)
-            frames.append(Picture(_tiff_page(content, index, page), max(int(page.keyframe.bitspersample), 8)))
-        first = pages[0][1].keyframe
-        mode = getattr(first.photometric, "name", str(first.photometric))
-        return Facts("TIFF", mode, first.imagewidth, first.imagelength, frames[0].bits, len(frames)), frames
+    file = tifffile.TiffFile(io.BytesIO(content))
+    pages = [(index, page) for index, page in enumerate(file.pages) if not page.keyframe.is_reduced]
+    if not pages:
+        raise errors.ImageError("decode", "a TIFF without a full-size page")
+    first = pages[0][1].keyframe
+    check_size(first.imagewidth, first.imagelength)
+    mode = getattr(first.photometric, "name", str(first.photometric))
+    bits = _tiff_bits(first)
+    kind = EIGHT_BIT if bits == 8 else OTHER
+    facts = Facts("TIFF", mode, first.imagewidth, first.imagelength, bits, len(pages), kind)
+    one_at_a_time = threading.Lock()  # tifffile moves about in the file as it reads
+
+    def frame(number: int) -> Picture:
+        index, page = pages[number]
+        check_size(page.keyframe.imagewidth, page.keyframe.imagelength)
+        with one_at_a_time:
+            pixels = _tiff_page(content, index, page)
+        return _picture(pixels, _tiff_bits(page.keyframe))
+
+    return Opened(facts, frame)
+
+
+def _tiff_bits(page: Any) -> int:
+    return max(int(page.bitspersample), 8)
 
 
 def _tiff_page(content: bytes, index: int, page: Any) -> Pixels:
@@ -226,15 +192,3 @@ def _inverted(pixels: Pixels) -> Pixels:
     else:
         flipped = pixels.max() + pixels.min() - pixels
     return flipped
-
-
-def _check_size(width: int, height: int) -> None:
-    if width < 1 or height < 1:
-        raise errors.ImageError("decode", "an image without pixels")
-    if width * height > MAX_PIXELS:
-        raise errors.ImageError("decode", f"{width}×{height} pixels are more than {MAX_PIXELS}")
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())[:200]
-    return text or type(error).__name__

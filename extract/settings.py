@@ -8,7 +8,7 @@ from typing import Any
 import joblib
 
 from .. import errors
-from . import backbones
+from . import backbones, engines
 from .decode import Preparation
 from .weights import Weights
 
@@ -53,6 +53,11 @@ class Settings:
 def preparation_of(backbone: backbones.Backbone) -> Preparation:
     """Return how pixels are prepared for `backbone`."""
     return Preparation((backbone.size, backbone.size))
+
+
+def plan_of(backbone: backbones.Backbone, weights: Weights) -> engines.Plan:
+    """Return which network computes which vectors, and how."""
+    return engines.Plan(backbone, weights, backbone.size, backbone.scaling)
 
 
 def recipe_of(backbone: backbones.Backbone, weights: Weights) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class SmallNetwork:
 
     name = "small-numpy"
     device = "cpu"
+    precision = "float32"
+    dimensions = {LAYER: CHANNELS}  # noqa: RUF012
 
     def __init__(self, batch_size: int, seconds: float = 0, hangs_at: int = -1) -> None:
         self.batch_size = max(batch_size, 3)
@@ -76,7 +78,7 @@ def main() -> None:
     from icehouse.extract import engines
 
     seconds, hangs_at = json.loads(os.environ.get("SMALL_NETWORK", "[0, -1]"))
-    engines.load = lambda _backbone, _weights, batch_size, _pixels: SmallNetwork(batch_size, seconds, hangs_at)
+    engines.load = lambda _plan, batch_size, _pixels: SmallNetwork(batch_size, seconds, hangs_at)
     cli.main(sys.argv[1:])
 
 

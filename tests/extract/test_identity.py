@@ -24,7 +24,7 @@ RECIPE = recipe_of(backbones.find("efficientnetlite0"), Weights("random:0", seed
 
 DECIDES = {
     "kind": "foreign",
-    "decoder": "raster/2",
+    "decoder": "icehouse/3",
     "intensity": "8-bit full, other max",
     "resize": "pad",
     "resizer": "pillow-bicubic-float32/2",

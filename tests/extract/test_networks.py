@@ -12,6 +12,7 @@ import pytest
 from icehouse import errors
 from icehouse.extract import backbones, canaries, efficientnet_lite, engines, weights
 from icehouse.extract.decode import Preparation
+from icehouse.extract.settings import plan_of
 
 GOLDEN = Path(__file__).parent / "efficientnet_lite0_by_pytorch.npz"
 
@@ -47,7 +48,7 @@ def relative_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def lite() -> engines.Engine:
     backbone = backbones.find("efficientnetlite0")
     pixels = canaries.pixels(Preparation((224, 224)))
-    return engines.load(backbone, weights.resolve("imagenet", backbone), 8, pixels)
+    return engines.load(plan_of(backbone, weights.resolve("imagenet", backbone)), 8, pixels)
 
 
 def test_efficientnet_lite0_computes_what_pytorch_computed(lite) -> None:
@@ -105,7 +106,7 @@ def test_random_weights_are_the_same_for_a_seed_and_their_vectors_do_not_vanish(
 
     def vectors(seed: int) -> np.ndarray:
         found = weights.resolve(f"random:{seed}", backbone)
-        return engines.load(backbone, found, 3, pixels).run(pixels).vectors["avg_pool"]
+        return engines.load(plan_of(backbone, found), 3, pixels).run(pixels).vectors["avg_pool"]
 
     first = vectors(1)
     np.testing.assert_array_equal(first, vectors(1))
@@ -135,8 +136,8 @@ def test_weights_saved_to_a_file_come_back(tmp_path) -> None:
     network.save_weights(tmp_path / "own.weights.h5")
     found = weights.resolve(str(tmp_path / "own.weights.h5"), backbone)
     assert found.identity.startswith("sha256:")
-    from_file = engines.load(backbone, found, 3, pixels).run(pixels).vectors["avg_pool"]
-    from_seed = engines.load(backbone, weights.resolve("random:4", backbone), 3, pixels).run(pixels)
+    from_file = engines.load(plan_of(backbone, found), 3, pixels).run(pixels).vectors["avg_pool"]
+    from_seed = engines.load(plan_of(backbone, weights.resolve("random:4", backbone)), 3, pixels).run(pixels)
     assert relative_distance(from_file, from_seed.vectors["avg_pool"]).max() < 1e-6
 
 

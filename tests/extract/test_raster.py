@@ -11,8 +11,9 @@ import png
 import pytest
 import tifffile
 from icehouse import errors
-from icehouse.extract import intensity, raster
-from icehouse.extract.decode import Preparation
+from icehouse.extract import intensity
+from icehouse.extract.decode import Preparation, open_image
+from icehouse.extract.picture import Facts, Picture
 from PIL import Image
 
 RNG = np.random.default_rng(0)
@@ -42,8 +43,13 @@ def deep_png(pixels: np.ndarray, *, grey: bool, alpha: bool) -> bytes:
     return buffer.getvalue()
 
 
+def decode(content: bytes) -> tuple[Facts, list[Picture]]:
+    opened = open_image(content)
+    return opened.facts, [opened.frame(number) for number in range(opened.facts.frames)]
+
+
 def only_frame(content: bytes) -> np.ndarray:
-    facts, (frame,) = raster.decode(content)
+    facts, (frame,) = decode(content)
     assert facts.frames == 1
     assert facts.bits == frame.bits
     return frame.pixels
@@ -57,9 +63,9 @@ def test_grey_and_colour_come_back_to_the_bit() -> None:
 
 
 def test_the_facts_tell_format_mode_size_and_depth() -> None:
-    facts, _ = raster.decode(saved(Image.fromarray(COLOUR), "JPEG"))
-    assert facts == raster.Facts("JPEG", "RGB", 30, 20, 8)
-    facts, _ = raster.decode(saved(Image.fromarray(DEEP)))
+    facts, _ = decode(saved(Image.fromarray(COLOUR), "JPEG"))
+    assert facts == Facts("JPEG", "RGB", 30, 20, 8)
+    facts, _ = decode(saved(Image.fromarray(DEEP)))
     assert (facts.format, facts.bits) == ("PNG", 16)
 
 
@@ -162,7 +168,7 @@ def test_a_grey_value_that_stands_for_transparent_is_laid_onto_black() -> None:
 
 def test_every_page_of_a_tiff_is_a_frame() -> None:
     pages = np.stack([DEEP, DEEP // 2, DEEP // 3])
-    facts, frames = raster.decode(tiff(pages, photometric="minisblack"))
+    facts, frames = decode(tiff(pages, photometric="minisblack"))
     assert facts.frames == 3
     np.testing.assert_array_equal(np.stack([frame.pixels for frame in frames]), pages)
 
@@ -190,7 +196,7 @@ def test_pages_of_different_depths_are_each_scaled_by_their_own() -> None:
 )
 def test_a_damaged_file_is_an_error_with_a_reason(content, reason) -> None:
     with pytest.raises(errors.ImageError, match=reason) as caught:
-        raster.decode(content)
+        decode(content)
     assert caught.value.stage == "decode"
     assert caught.value.reason
 
@@ -200,7 +206,7 @@ def test_an_image_that_claims_to_be_enormous_is_refused_before_it_is_decoded() -
     content[16:24] = (60_000).to_bytes(4, "big") * 2
     content[29:33] = zlib.crc32(bytes(content[12:29])).to_bytes(4, "big")
     with pytest.raises(errors.ImageError, match="3600000000 pixels"):
-        raster.decode(bytes(content))
+        decode(bytes(content))
 
 
 def test_deep_images_are_scaled_between_their_percentiles_and_never_rounded() -> None:
