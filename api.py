@@ -15,9 +15,9 @@ from .cache.store import Cache
 
 if TYPE_CHECKING:
     from .extract.estimate import Estimate
-    from .extract.extraction import Progress, Summary
     from .extract.settings import Settings
     from .extract.sources import Source
+    from .extract.summary import Progress, Summary
 
 StrPath = str | Path
 
@@ -53,7 +53,18 @@ def extract_features(
     *,
     backbone: str = "inceptionv3",
     weights: str = "imagenet",
-    batch_size: int = 32,
+    intensity: str | None = None,
+    scaling: str = "backbone",
+    frames: str = "all",
+    resize: str = "stretch",
+    size: int | str | None = None,
+    views: int = 1,
+    augment: str = "flips,rotate:360,zoom:0.05,shift:0.05",
+    layers: Sequence[str] | None = None,
+    engine: str = "auto",
+    precision: str = "float32",
+    trust_model: bool = False,
+    batch_size: int | None = None,
     workers: int | None = None,
     root: StrPath | None = None,
     limit: int | None = None,
@@ -62,7 +73,7 @@ def extract_features(
 ) -> Cache:
     """Compute the transfer values of images and keep them in a cache.
 
-    What the cache holds already is not computed again.
+    What the cache holds already is not computed again. docs/images.md says what the choices mean.
 
     Parameters
     ----------
@@ -71,10 +82,35 @@ def extract_features(
     cache : str or Path
         The cache to make or to bring up to date.
     backbone : str
-        One of those that `icehouse backbones` lists.
+        One of those that `icehouse backbones` lists, or `model:PATH` for a Keras model of your own.
     weights : str
         `imagenet`, the path of a weights file, or `random:SEED`.
-    batch_size : int
+    intensity : str, optional
+        How a file's own numbers become grey values, such as `max`, `lung` or `window:40,400`; by the kind of
+        file unless told.
+    scaling : str
+        How grey values are scaled for the network: `backbone` for its own way, or `unit`, `none`, ….
+    frames : str
+        Which frames of a volume are taken: `all`, `middle`, `every:N`, `open-lung` or `open-lung:T`.
+    resize : str
+        `stretch`, `pad` or `crop`.
+    size : int or str, optional
+        Height and width in pixels, or `native`; the backbone's own unless told.
+    views : int
+        How many variants of each frame there are; classifiers train on all and are tested on the first, which
+        is the frame itself.
+    augment : str
+        How the variants are drawn.
+    layers : sequence of str, optional
+        `avg_pool` (unless told), names of layers, `pyramid`.
+    engine : str
+        `auto`, `keras` or `openvino`.
+    precision : str
+        `float32`, `bfloat16` or `float16`.
+    trust_model : bool
+        Run what a model file asks for, Lambda layers included.
+    batch_size : int, optional
+        Changes no vector.
     workers : int, optional
         Threads that decode; one per processor unless told.
     root : str or Path, optional
@@ -96,18 +132,8 @@ def extract_features(
     IcehouseError
         With one clear sentence; see `icehouse.errors` for the tree.
     """
-    summary = extract(
-        data,
-        cache,
-        backbone=backbone,
-        weights=weights,
-        batch_size=batch_size,
-        workers=workers,
-        root=root,
-        limit=limit,
-        labels=labels,
-        accept_drift=accept_drift,
-    )
+    options = {name: value for name, value in locals().items() if name not in ("data", "cache")}
+    summary = extract(data, cache, **options)
     if summary.failed:
         warnings.warn(
             f"{summary.failed} of {summary.images} images failed; see the failures of {cache}.",
@@ -149,7 +175,7 @@ def estimate(
     """Return what `extract` would compute, about how long it would take and how much disk; write nothing."""
     from .extract import estimate as estimates
 
-    source, path, chosen = _understood(data, cache, note, **options)
+    source, path, chosen = _understood(data, cache, note, keys=False, **options)
     return estimates.estimate(source, path, chosen)
 
 
@@ -161,28 +187,21 @@ def _understood(
     root: StrPath | None = None,
     limit: int | None = None,
     labels: StrPath | None = None,
+    keys: bool = True,
     **settings: Any,
 ) -> tuple[Source, Path, Settings]:
     """Return what an extraction is about, everything the user typed having been checked."""
-    from .extract import sources
+    from .extract.data import notes, read_data
+    from .extract.patients import PatientKey
     from .extract.settings import Settings
 
     chosen = Settings(**settings)
     chosen.check()
     path = _cache_to_write(cache)
-    if limit is not None and limit < 1:
-        raise errors.UsageError(f"limit must be 1 or more, not {limit}.")
-    source = sources.read_source(
-        Path(data),
-        root=Path(root) if root is not None else None,
-        limit=limit,
-        labels=Path(labels) if labels is not None else None,
-    )
-    for suffix, paths in source.unknown.items():
-        files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
-        note(f"{files} of unknown type {suffix} passed over, such as {paths[0]}")
-    if source.unnamed:
-        note(f"{labels} does not name {source.unnamed} of the images: they keep their labels")
+    patients = PatientKey(path.parent if keys else None)
+    source = read_data(data, patients, chosen.threads(), root=root, limit=limit, labels=labels)
+    for text in notes(source, labels):
+        note(text)
     return source, path, chosen
 
 
@@ -317,84 +336,3 @@ def run_rounds(
 
 def _path_of(cache: Cache | StrPath) -> StrPath:
     return cache.path if isinstance(cache, Cache) else cache
-
-
-def list_backbones() -> list[dict[str, Any]]:
-    """Return each backbone's name, input size, vector length d, parameters and where its ImageNet weights are.
-
-    `weights` is the file's path, or None if this machine has none; `wanted` is the file's name.
-    """
-    from .extract import backbones, weights
-
-    return [
-        {
-            "name": backbone.name,
-            "size": backbone.size,
-            "dimensions": backbone.dimensions,
-            "parameters": backbone.parameters,
-            "weights": str(found) if (found := weights.imagenet_present(backbone)) else None,
-            "wanted": Path(backbone.weights_file).name,
-        }
-        for backbone in backbones.BACKBONES.values()
-    ]
-
-
-def list_heads() -> list[dict[str, Any]]:
-    """Return each head's name, description and parameters with their defaults."""
-    from .classify import heads
-
-    return [
-        {"name": head.name, "description": head.description, "parameters": heads.defaults(head)}
-        for head in heads.HEADS.values()
-    ]
-
-
-def demo(
-    folder: StrPath,
-    *,
-    drawing: Callable[[int, int], None] = lambda done, total: None,
-    extracting: Callable[[Progress], None] = lambda _: None,
-    judging: Callable[[int, int], None] = lambda done, total: None,
-    note: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
-    """Make synthetic chest X-rays and go the whole way with them: extract, then ten rounds of three heads.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Made anew; it gets the images of two scanners, a cache for each, and the run.
-    drawing, extracting, judging, note : callable
-        Told of the progress of each part.
-
-    Returns
-    -------
-    dict
-        `run` (a `Run`), and the paths of `images`, `external_images`, `features` and `external_features`.
-
-    Raises
-    ------
-    OutputExists
-        If the folder exists and is not empty.
-    """
-    from .extract import backbones, engines, phantoms, weights
-
-    engines.check_installed()
-    weights.resolve("imagenet", backbones.find("efficientnetlite0"))
-    target = Path(folder)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise errors.OutputExists(f"{target} exists already. Give another folder: icehouse demo DIR")
-    note("Drawing 256 synthetic chest X-rays, half of them with a lesion, and 51 of another scanner")
-    home = phantoms.write_data_set(
-        target / "images", phantoms.HOME, 128, 128, seed=1, progress=lambda done: drawing(done, 307)
-    )
-    away = phantoms.write_data_set(
-        target / "external", phantoms.ELSEWHERE, 25, 26, seed=2, progress=lambda done: drawing(256 + done, 307)
-    )
-    paths = {"images": home, "external_images": away}
-    for name, manifest in (("features", home), ("external_features", away)):
-        paths[name] = target / f"{name}.h5"
-        note(f"icehouse extract {manifest} -o {paths[name]} --backbone efficientnetlite0")
-        extract(manifest, paths[name], backbone="efficientnetlite0", progress=extracting)
-    note(f"icehouse classify {paths['features']} -o {target / 'run'}")
-    run = run_rounds(paths["features"], out=target / "run", progress=judging)
-    return {"run": run, **paths}

@@ -19,6 +19,7 @@ from .console import (
     debug_option,
     json_option,
     note,
+    preparation_options,
     quiet_option,
     show,
 )
@@ -39,11 +40,53 @@ def main() -> None:
 @click.option(
     "-o", "--output", "cache", type=click.Path(), required=True, help="The cache to make or bring up to date."
 )
-@click.option("--backbone", default="inceptionv3", show_default=True, help="See: icehouse backbones.")
+@click.option(
+    "--backbone", default="inceptionv3", show_default=True, help="See: icehouse backbones; or model:PATH."
+)
 @click.option(
     "--weights", default="imagenet", show_default=True, help="imagenet, a weights file, or random:SEED."
 )
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Changes no vector.")
+@preparation_options
+@click.option(
+    "--scaling",
+    default="backbone",
+    show_default=True,
+    help="How grey values are scaled for the network: its own way, unit (0 to 1), none, ...",
+)
+@click.option(
+    "--frames",
+    default="all",
+    show_default=True,
+    help="Which slices of a volume or series: all, middle, every:N, open-lung or open-lung:T.",
+)
+@click.option("--views", type=click.IntRange(1), default=1, show_default=True, help="Variants to train on.")
+@click.option(
+    "--augment",
+    default="flips,rotate:360,zoom:0.05,shift:0.05",
+    show_default=True,
+    help="How variants are drawn; seed:N for others.",
+)
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    help="avg_pool, the name of a layer, or pyramid; may be repeated.  [default: the cache's, or avg_pool]",
+)
+@click.option(
+    "--engine",
+    default="auto",
+    show_default=True,
+    help="keras, openvino, or auto: a GPU if there is one, else OpenVINO.",
+)
+@click.option(
+    "--precision", default="float32", show_default=True, help="float32, bfloat16 or float16: quicker, coarser."
+)
+@click.option("--trust-model", is_flag=True, help="Run the code that a model file holds; it can do anything.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Changes no vector.  [default: chosen by the size of the input]",
+)
 @click.option("--workers", type=click.IntRange(1), help="Threads that decode; one per processor unless told.")
 @click.option("--root", type=click.Path(), help="What a manifest's paths are relative to, if not its folder.")
 @click.option("--limit", type=click.IntRange(1), help="Take the first N samples of each class only.")
@@ -64,6 +107,7 @@ def extract(
     /,
     data: str,
     cache: str,
+    layers: tuple[str, ...],
     dry_run: bool,
     anonymize: bool,
     keep_columns: tuple[str, ...],
@@ -78,12 +122,13 @@ def extract(
     already is not computed again. Ends with exit code 3 if some images failed.
     """
     from . import api
-    from .report import progress, tables
+    from .report import extraction, progress
 
     say = note(quiet)
+    options["layers"] = layers or None
     if dry_run:
         estimate = api.estimate(data, cache, note=say, **options)
-        show(estimate.as_dict(), as_json, tables.estimate_text)
+        show(estimate.as_dict(), as_json, extraction.estimate_text)
         return
     with progress.bar("Extracting", shown=not quiet) as update:
         summary = api.extract(
@@ -95,9 +140,9 @@ def extract(
             progress=lambda now: update(now.done, now.total, progress.extraction_words(now)),
             **options,
         )
-    if summary.not_8_bit:
-        say(tables.depth_text(summary.not_8_bit))
-    show(summary.as_dict(), as_json, tables.extraction_text)
+    for text in extraction.remarks(summary.as_dict()):
+        say(text)
+    show(summary.as_dict(), as_json, extraction.summary_text)
     if summary.failed:
         ctx.exit(FAILED_IMAGES)
 
@@ -159,11 +204,11 @@ def classify(cache: str, heads: tuple[str, ...], as_json: bool, quiet: bool, **o
 @debug_option
 def demo(folder: str, quiet: bool) -> None:
     """Go the whole way on synthetic chest X-rays, in FOLDER (icehouse-demo unless told)."""
-    from . import api
+    from . import demo as demonstration
     from .report import progress, tables
 
     with progress.bar("Demo", shown=not quiet) as update:
-        made = api.demo(
+        made = demonstration.demo(
             folder,
             drawing=lambda done, total: update(done, total, "drawn"),
             extracting=lambda now: update(now.done, now.total, progress.extraction_words(now)),
@@ -179,10 +224,10 @@ def demo(folder: str, quiet: bool) -> None:
 @debug_option
 def backbones(as_json: bool) -> None:
     """List the backbones, and whether their ImageNet weights are on this machine."""
-    from . import api
-    from .report import tables
+    from . import survey
+    from .report import extraction
 
-    show(api.list_backbones(), as_json, tables.backbones_text)
+    show(survey.list_backbones(), as_json, extraction.backbones_text)
 
 
 @main.command()
@@ -190,10 +235,10 @@ def backbones(as_json: bool) -> None:
 @debug_option
 def heads(as_json: bool) -> None:
     """List the heads and their parameters."""
-    from . import api
+    from . import survey
     from .report import tables
 
-    show(api.list_heads(), as_json, tables.heads_text)
+    show(survey.list_heads(), as_json, tables.heads_text)
 
 
 main.add_command(cache)

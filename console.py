@@ -73,6 +73,21 @@ def anonymize_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def preparation_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say what the network sees of a picture."""
+    command = click.option(
+        "--size", help="Height and width in pixels, or native.  [default: the backbone's own]"
+    )(command)
+    command = click.option(
+        "--resize", default="stretch", show_default=True, help="stretch, pad or crop to a square."
+    )(command)
+    return click.option(
+        "--intensity",
+        help="How a file's numbers become grey values: full, max, voi, percentile:LOW,HIGH, "
+        "window:CENTER,WIDTH, lung, mediastinum, bone, or three windows A/B/C.  [default: by kind of file]",
+    )(command)
+
+
 def show(document: Any, as_json: bool, as_text: Callable[[Any], str]) -> None:
     """Print a result, as JSON if asked for."""
     click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False) if as_json else as_text(document))

@@ -11,12 +11,13 @@ import base64
 import numpy as np
 from numpy.typing import NDArray
 
-from .decode import Preparation
+from .decode import Preparation, open_image
 
 
 def pixels(preparation: Preparation) -> NDArray[np.float32]:
     """Return the three canaries as the network sees them, shape (3, h, w, 3), values 0–255."""
-    frames = [preparation.frames(base64.b64decode(text))[1][0] for text in (_PNG, _JPEG, _DEEP)]
+    contents = [base64.b64decode(text) for text in (_PNG, _JPEG, _DEEP)]
+    frames = [preparation.frame(open_image(content).frame(0)) for content in contents]
     return np.stack([frame.pixels for frame in frames])
 
 

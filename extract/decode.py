@@ -5,8 +5,8 @@ The formats themselves are read by modules of their own (`raster`, `dicom`, `nif
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
 
 from .. import errors
-from . import intensity, raster, resize
-from .picture import Facts, Opened, Picture, reason_of
+from . import intensity, raster, resize, views
+from .picture import Opened, Picture, reason_of
 
 DECODER = "icehouse/2"
 """Name and version of the decoders in the recipe: raise it when any pixel changes."""
@@ -78,38 +78,47 @@ class Preparation:
 
     Parameters
     ----------
-    size : tuple of int
-        Height and width of the network's input.
+    size : int or None
+        Height and width of the network's input; None leaves every picture its own size.
+    policy : str
+        One of `resize.POLICIES`.
+    intensity : dict of str to str
+        The policy for each kind of picture, see `intensity.parse`.
+    augmentation : Augmentation
+        How views other than the first are drawn.
     """
 
-    size: tuple[int, int]
+    size: int | None
+    policy: str = resize.STRETCH
+    intensity: Mapping[str, str] = field(default_factory=lambda: dict(intensity.DEFAULT))
+    augmentation: views.Augmentation = field(default_factory=lambda: views.parse(views.DEFAULT))
 
     def recipe(self) -> dict[str, object]:
         """Return the recipe's fields for it."""
         return {
             "decoder": DECODER,
-            "intensity": intensity.DEFAULT,
-            "resize": "stretch",
+            "intensity": intensity.recipe(self.intensity),
+            "resize": self.policy if self.size is not None else "none",
             "resizer": resize.RESIZER,
-            "size": list(self.size),
+            "size": self.size if self.size is not None else "native",
+            "augment": self.augmentation.recipe(),
         }
 
-    def frames(self, content: bytes) -> tuple[Facts, list[Frame]]:
-        """Return what the file is, and its frames.
+    def frame(self, picture: Picture) -> Frame:
+        """Return one picture as the network sees it.
 
         Raises
         ------
         ImageError
-            If it cannot be read.
+            If the intensity policy cannot be had of it.
         """
-        opened = open_image(content)
-        pictures = [opened.frame(number) for number in range(opened.facts.frames)]
-        return opened.facts, [self.frame(picture) for picture in pictures]
-
-    def frame(self, picture: Picture) -> Frame:
-        """Return one picture as the network sees it."""
-        pixels = picture.pixels
-        if picture.bits > 8:
-            pixels = intensity.to_byte_range(pixels, intensity.DEFAULT)
-        resized = resize.resize(pixels, self.size)
+        pixels = intensity.to_byte_range(picture, self.intensity)
+        resized = resize.resize(pixels, self.size, self.policy)
         return Frame(resized, resize.thumbnail(resized))
+
+    def view(self, frame: Frame, content: bytes, number: int, view: int) -> Frame:
+        """Return one view of the frame with this `number` in the file of this content; view 0 is the frame."""
+        if view == 0:
+            return frame
+        pixels = self.augmentation.view(frame.pixels, content, number, view)
+        return Frame(pixels, resize.thumbnail(pixels))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .. import errors
 from ..cache.store import Cache
-from . import backbones, canaries, engines, pipeline, weights
-from .knowledge import facts_of, refuse_other_recipe
-from .settings import Settings, plan_of, preparation_of, recipe_of
+from . import canaries, engines, pipeline
+from .clock import Clock
+from .decode import open_image
+from .knowledge import Knowledge, files_of, refuse_other_recipe
+from .reading import Reader, read_bytes
+from .settings import Settings, Setup, set_up
 from .sources import Source
 
 
@@ -24,7 +27,8 @@ class Estimate:
     ----------
     samples : int
     compute : int
-        Distinct files to be computed.
+        Views of frames of distinct files to be computed, at most: how many frames a rule that looks at pixels
+        will take is not known before, and files of a sequence are all counted.
     reuse : int
         Distinct files whose vectors the cache holds.
     unreadable : int
@@ -54,47 +58,56 @@ def estimate(source: Source, path: Path, settings: Settings) -> Estimate:
     RecipeMismatch
         If the cache at `path` is of another recipe.
     """
-    backbone = backbones.find(settings.backbone)
-    found = weights.resolve(settings.weights, backbone)
+    setup = set_up(settings)
     known: set[bytes] = set()
     if path.exists():
         with Cache(path) as cache:
-            refuse_other_recipe(cache, recipe_of(backbone, found))
-            known = set(facts_of(cache))
+            refuse_other_recipe(cache, setup.recipe)
+            known = set(files_of(cache, setup.rule))
 
-    def digest(file: Path) -> bytes | None:
+    def look(file: Path) -> tuple[bytes | None, int]:
+        """Return a file's content, and how many frames may be taken of it if it is new."""
+        content = None
         try:
-            return hashlib.sha256(pipeline.read_bytes(file)).digest()
+            data = read_bytes(file)
+            content = hashlib.sha256(data).digest()
+            if content in known:
+                return content, 0
+            frames = open_image(data).facts.frames
+            return content, frames if setup.rule.needs_pixels else len(setup.rule.choose(frames))
         except errors.ImageError:
-            return None
+            return content, 0
 
     files = [sample.file for sample in source.samples]
-    contents = list(pipeline.in_order(digest, files, settings.threads(), ahead=64))
-    new = {c: file for c, file in zip(contents, files, strict=True) if c is not None and c not in known}
-    seconds = _seconds_per_image(list(new.values()), backbone, found, settings) * len(new) if new else 0.0
+    looks = list(pipeline.in_order(look, files, settings.threads(), ahead=4 * settings.threads()))
+    new = {content: (file, n) for (content, n), file in zip(looks, files, strict=True) if content and n}
+    compute = settings.views * sum(n for _, n in new.values())
+    tried = [file for file, _ in new.values()]
     return Estimate(
         samples=len(files),
-        compute=len(new),
-        reuse=len(known.intersection(content for content in contents if content)),
-        unreadable=contents.count(None),
-        seconds=round(seconds, 1),
-        bytes=len(new) * backbone.bytes_per_image,
+        compute=compute,
+        reuse=len(known.intersection(content for content, _ in looks if content)),
+        unreadable=sum(content is None for content, _ in looks),
+        seconds=round(_seconds_per_image(tried, setup) * compute, 1) if new else 0.0,
+        bytes=compute * setup.bytes_per_row,
     )
 
 
-def _seconds_per_image(
-    files: list[Path], backbone: backbones.Backbone, found: weights.Weights, settings: Settings
-) -> float:
+def _seconds_per_image(files: list[Path], setup: Setup) -> float:
     """Time decoding and network on the first files, after one batch that is not counted."""
-    preparation = preparation_of(backbone)
-    pixels = canaries.pixels(preparation)
-    engine = engines.load(plan_of(backbone, found), settings.batch_size, pixels)
+    pixels = canaries.pixels(setup.canary_preparation)
+    plan = replace(setup.plan, engine=engines.choose(setup.plan.engine))
+    engine = engines.load(plan, setup.batch_size, pixels)
     engine.run(pixels)
-    clock = pipeline.Clock()
-    tried = files[: engine.batch_size]
-    for file in tried:
-        pipeline.read(file, {}, preparation, clock)
+    clock = Clock()
+    reader = Reader(setup.preparation, setup.rule, setup.settings.views, Knowledge(), clock)
+    decoded = 0
+    for file in files[: engine.batch_size]:
+        read = reader.read(file)
+        prepared = read.ready or (reader.prepare(read, read.wanted[0]) if read.wanted else ())
+        decoded += len(prepared)
+    batch = pixels[:1].repeat(engine.batch_size, axis=0)
     started = time.perf_counter()
-    engine.run(pixels)  # filled up to a whole batch, as every one is
+    engine.run(batch)
     network = (time.perf_counter() - started) / engine.batch_size
-    return clock.decode / len(tried) / settings.threads() + network
+    return clock.decode / max(decoded, 1) / setup.settings.threads() + network

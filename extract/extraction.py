@@ -9,14 +9,15 @@ import platform
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import joblib
 
 from .. import errors
 from ..cache import drift
@@ -24,72 +25,23 @@ from ..cache import recipe as recipes
 from ..cache.anonymize import Pseudonyms
 from ..cache.commit import commit
 from ..cache.keys import key_of
-from ..cache.samples import DONE, FAILED, PENDING, Failure, Samples, failure
+from ..cache.samples import Failure, Samples
 from ..cache.staging import Staging
 from ..cache.store import Cache
 from ..cache.writing import Contents, provenance_entry
-from . import backbones, canaries, engines, pipeline
-from . import weights as weight_files
+from . import canaries, engines, pipeline, series
+from .clock import Clock
 from .interrupt import stop_on_signal
-from .knowledge import Knowledge, contents_by_path, learn
-from .picture import Facts
-from .settings import SELECTION, Settings, plan_of, preparation_of, recipe_of
+from .knowledge import Knowledge, Known, contents_by_path, learn, refuse_other_recipe
+from .outcomes import Outcome, failures_table, samples_table
+from .reading import Read, Reader, Ready
+from .settings import Settings, set_up
 from .sources import Sample, Source
+from .summary import Progress, Summary
 
-
-@dataclass(frozen=True)
-class Progress:
-    """Where an extraction stands: samples looked at of how many, frames computed, failures, the clock."""
-
-    done: int
-    total: int
-    computed: int
-    failed: int
-    clock: pipeline.Clock
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What an extraction did; `as_dict` is what `extract --json` prints."""
-
-    cache: Path
-    fingerprint: str
-    samples: int
-    images: int
-    computed: int
-    reused: int
-    failed: int
-    dimensions: dict[str, int]
-    engine: str | None
-    seconds: float
-    images_per_second: float | None
-    stages: dict[str, float]
-    failures: list[Failure] = field(default_factory=list)
-    not_8_bit: int = 0
-    spare: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "cache": str(self.cache),
-            **{name: getattr(self, name) for name in _PLAIN},
-            "failures": [vars(failure) for failure in self.failures],
-        }
-
-
-_PLAIN = (
-    "fingerprint",
-    "samples",
-    "images",
-    "computed",
-    "reused",
-    "failed",
-    "dimensions",
-    "engine",
-    "seconds",
-    "images_per_second",
-    "stages",
-    "spare",
-)
+_READ_AHEAD_BYTES = 256e6
+_PACKED = 4
+"""How many times its size on disk a compressed volume may take in memory, roughly."""
 
 
 def extract(
@@ -154,16 +106,16 @@ class _Job:
     """The state of one extraction."""
 
     def __init__(self, source: Source, path: Path, settings: Settings) -> None:
+        self.source = source
         self.samples = source.samples
         self.path = path
         self.settings = settings
-        self.backbone = backbones.find(settings.backbone)
-        self.weights = weight_files.resolve(settings.weights, self.backbone)
-        self.recipe = recipe_of(self.backbone, self.weights)
-        self.preparation = preparation_of(self.backbone)
-        self.clock = pipeline.Clock()
+        self.setup = set_up(settings)
+        self.clock = Clock()
         self.knowledge = Knowledge()
-        self.outcomes: list[_Outcome] = []
+        self.reader = self._reader()
+        self.slices = series.Slices()
+        self.outcomes: list[Outcome] = []
         self.engine: engines.Engine | None = None
         self.assembly: pipeline.Assembly | None = None
         self.failed = 0
@@ -172,18 +124,48 @@ class _Job:
     def looked_at(self) -> int:
         return len(self.outcomes)
 
+    @property
+    def computed(self) -> int:
+        return self.assembly.computed if self.assembly is not None else 0
+
+    def _reader(self) -> Reader:
+        setup = self.setup
+        return Reader(setup.preparation, setup.rule, self.settings.views, self.knowledge, self.clock)
+
     def join(self, old: Cache | None, staging: Staging) -> None:
         """Learn what is known already, and refuse what does not belong together."""
+        if old is not None:
+            refuse_other_recipe(old, self.setup.recipe)
+            self._join_layers(old)
         if old is not None and old.anonymized:
             staging.clear()  # it was made of them, and they name what it does not
-        self.knowledge = learn(old, staging, self.recipe, accept_drift=self.settings.accept_drift)
+        setup = self.setup
+        blocks_recipe = {**setup.recipe, "layers": list(setup.plan.layers)}
+        accept = self.settings.accept_drift
+        self.knowledge = learn(
+            old, staging, blocks_recipe, setup.rule, self.settings.views, accept_drift=accept
+        )
+        self.reader = self._reader()
         self._check_space(old)
+
+    def _join_layers(self, old: Cache) -> None:
+        """Take the layers of the cache unless others are asked for, which are refused."""
+        held = tuple(old.header.selection.get("layers", old.layers))
+        if self.settings.layers is None:
+            self.settings = replace(self.settings, layers=held)
+            self.setup = set_up(self.settings)
+        elif self.setup.plan.layers not in (held, old.layers):
+            raise errors.RecipeMismatch(
+                f"{old.path} holds the layers {', '.join(held)}, not {', '.join(self.setup.plan.layers)}. Give "
+                "those, or write to another file."
+            )
 
     def _check_space(self, old: Cache | None) -> None:
         new = len({sample.path for sample in self.samples} - (set(old.samples.path) if old else set()))
         if not new:
             return
-        need = 2 * new * self.backbone.bytes_per_image + (self.path.stat().st_size if old else 0)
+        row = self.setup.bytes_per_row * self.settings.views
+        need = 2 * new * row + (self.path.stat().st_size if old else 0)
         free = shutil.disk_usage(self.path.parent).free
         if need > free:
             raise errors.CacheError(
@@ -194,44 +176,106 @@ class _Job:
     def compute(self, staging: Staging, stopped: threading.Event, progress: Callable[[Progress], None]) -> None:
         """Look at every sample; compute what is not known."""
         workers = self.settings.threads()
-        ahead = 2 * self.settings.batch_size + workers
 
-        def work(sample: Sample) -> pipeline.Decoded:
-            return pipeline.read(sample.file, self.knowledge.files, self.preparation, self.clock)
+        def tell(done: int) -> None:
+            progress(Progress(done, len(self.samples), self.computed, self.failed, self.clock))
 
-        results = pipeline.in_order(work, self.samples, workers, ahead)
+        self.slices = series.select(self.samples, self.setup.rule, workers, tell)
+        wanted = [
+            (index, sample)
+            for index, sample in enumerate(self.samples)
+            if index not in self.slices.not_selected and index not in self.slices.failures
+        ]
+        results = pipeline.in_order(
+            lambda item: self.reader.read(item[1].file),
+            wanted,
+            workers,
+            self._ahead(),
+            _size_of,
+            _READ_AHEAD_BYTES,
+        )
         try:
-            for decoded in results:
-                self._take(decoded, staging)
-                computed = self.assembly.computed if self.assembly else 0
-                self.failed += decoded.failure is not None
-                progress(Progress(self.looked_at, len(self.samples), computed, self.failed, self.clock))
-                if stopped.is_set():
+            for index, _ in [*wanted, (len(self.samples), None)]:
+                self._pass_over(index)
+                if index == len(self.samples) or stopped.is_set():
                     break
+                if not self._take(self._next(results), staging, stopped, tell):
+                    break
+                tell(self.looked_at)
         finally:
             results.close()  # type: ignore[attr-defined]  # a generator; its threads end here
             if self.assembly is not None:
                 self.assembly.close()
 
-    def _take(self, decoded: pipeline.Decoded, staging: Staging) -> None:
-        content, facts = decoded.content, decoded.facts
+    def _ahead(self) -> int:
+        """Return how many frames are prepared ahead of the network."""
+        workers = self.settings.threads()
+        if self.setup.preparation.size is None:
+            return 2 * workers  # they may be large
+        return max(2 * self.setup.batch_size // self.settings.views, 1) + workers
+
+    def _next(self, results: Iterator[Any]) -> Any:
+        started = time.perf_counter()
+        result = next(results)
+        if self.assembly is not None:
+            self.clock.add("waiting", started)
+        return result
+
+    def _pass_over(self, index: int) -> None:
+        """Note what became of the samples before this one that need no reading."""
+        while self.looked_at < index:
+            failure = self.slices.failures.get(self.looked_at)
+            self.failed += failure is not None
+            self.outcomes.append(Outcome(None, failure, selected=failure is not None))
+
+    def _take(
+        self, read: Read, staging: Staging, stopped: threading.Event, tell: Callable[[int], None]
+    ) -> bool:
+        """Compute what a file needs; tell whether it was not broken off."""
+        failure = read.failure
+        content, facts = read.content, read.facts
         if content is not None and facts is not None and content not in self.knowledge.files:
-            for number, frame in enumerate(decoded.frames):
-                key = key_of(content, number, 0)
-                if key not in self.knowledge.rows:
-                    self._start(staging).add(content, facts, number, frame)
-                    self.knowledge.rows.add(key)
-            self.knowledge.files[content] = facts
-        self.outcomes.append(_Outcome(content, decoded.failure))
+            known = Known(facts, read.chosen)
+            try:
+                kept = known.as_dict(self.setup.rule)
+                for ready in chain(read.ready, self._prepared(read)):
+                    key = key_of(content, ready.number, ready.view)
+                    if key not in self.knowledge.rows:
+                        self._start(staging).add(content, kept, ready)
+                        self.knowledge.rows.add(key)
+                    if stopped.is_set() and read.wanted:
+                        return False
+                    tell(self.looked_at)
+                self.knowledge.files[content] = known
+            except errors.ImageError as error:
+                failure = error
+        self.failed += failure is not None
+        self.outcomes.append(Outcome(content, failure))
+        return True
+
+    def _prepared(self, read: Read) -> Iterator[Ready]:
+        """Yield the frames of a volume that are wanted, prepared in threads."""
+        if not read.wanted:
+            return
+        prepare = partial(self.reader.prepare, read)
+        groups = pipeline.in_order(prepare, read.wanted, self.settings.threads(), self._ahead())
+        try:
+            for _ in read.wanted:
+                yield from self._next(groups)
+        finally:
+            groups.close()  # type: ignore[attr-defined]  # likewise
 
     def _start(self, staging: Staging) -> pipeline.Assembly:
         """Load the network when the first image needs it, and see that it computes what is held."""
         if self.assembly is None:
-            pixels = canaries.pixels(self.preparation)
-            self.engine = engines.load(plan_of(self.backbone, self.weights), self.settings.batch_size, pixels)
+            setup = self.setup
+            pixels = canaries.pixels(setup.canary_preparation)
+            plan = replace(setup.plan, engine=engines.choose(setup.plan.engine))
+            self.engine = engines.load(plan, setup.batch_size, pixels)
             now = self.engine.run(pixels).vectors
             self.knowledge.compare(now, accept=self.settings.accept_drift)
-            self.assembly = pipeline.Assembly(self.engine, now, staging, self.settings.batch_size, self.clock)
+            self.knowledge.layers = self.engine.dimensions
+            self.assembly = pipeline.Assembly(self.engine, now, staging, self.clock, any_size=plan.size is None)
         return self.assembly
 
     def merge(
@@ -239,23 +283,33 @@ class _Job:
     ) -> Summary:
         """Write the cache, unless it would only repeat what it is."""
         self._fail_what_was_not_finite()
-        samples, failures = self._samples(old), self._failures()
-        computed = self.assembly.computed if self.assembly else 0
-        if old is None and not computed and not self.knowledge.staged:
+        samples, failures = self._samples(old), failures_table(self.samples, self.outcomes)
+        if old is None and not self.computed and not self.knowledge.staged:
             self._refuse_nothing(failures)
         changed = old is None or not old.samples.equals(samples) or old.failures != failures
         changed = changed or (old is not None and not old.header.complete)
-        if computed or self.knowledge.staged or changed:
+        changed = changed or (old is not None and dict(old.header.selection) != self.setup.selection)
+        if self.computed or self.knowledge.staged or changed:
             contents = Contents(
-                self.recipe, (engines.LAYER,), SELECTION, samples, failures, [self._provenance()]
+                self.setup.recipe,
+                tuple(self.knowledge.layers),
+                self.setup.selection,
+                samples,
+                failures,
+                [self._provenance()],
             )
             commit(self.path, old, staging.blocks(), contents, pseudonyms)
             staging.clear()
-        return self._summary(failures, computed, started)
+        return self._summary(failures, started)
 
     def _refuse_nothing(self, failures: list[Failure]) -> None:
         if self.looked_at < len(self.samples):
             raise errors.Interrupted("Interrupted before the first image was computed; nothing was written.")
+        if not failures:
+            raise errors.SourceError(
+                f"--frames {self.setup.rule.text} takes none of the {len(self.samples)} files. No cache was "
+                "written."
+            )
         first = failures[0]
         raise errors.SourceError(
             f"None of the {len(failures)} images could be read; the first, {first.path}: {first.reason}. "
@@ -271,34 +325,9 @@ class _Job:
 
     def _samples(self, old: Cache | None) -> Samples:
         before = contents_by_path(old) if old and self.looked_at < len(self.samples) else {}
-        skipped = [_Outcome(before.get(sample.path)) for sample in self.samples[self.looked_at :]]
-        outcomes = self.outcomes + skipped  # what was not looked at stays as it was, or is pending
-        nothing = Facts("", "", 0, 0, 0)
-        facts = [self.knowledge.files.get(o.content or b"", nothing) for o in outcomes]
-        content = [np.frombuffer(o.content or bytes(32), dtype=np.uint8) for o in outcomes]
-        names = list(dict.fromkeys(name for sample in self.samples for name in sample.columns))
-        return Samples(
-            path=_texts(sample.path for sample in self.samples),
-            label=_texts(sample.label for sample in self.samples),
-            patient=_texts(sample.patient for sample in self.samples),
-            split=_texts(sample.split for sample in self.samples),
-            content=np.stack(content),
-            state=_texts(o.state() for o in outcomes),
-            format=_texts(fact.format for fact in facts),
-            mode=_texts(fact.mode for fact in facts),
-            width=np.array([fact.width for fact in facts], dtype=np.int32),
-            height=np.array([fact.height for fact in facts], dtype=np.int32),
-            bits=np.array([fact.bits for fact in facts], dtype=np.int32),
-            columns={name: _texts(s.columns.get(name, "") for s in self.samples) for name in names},
-        )
-
-    def _failures(self) -> list[Failure]:
-        pairs = zip(self.samples, self.outcomes, strict=False)  # what was not looked at has not failed
-        return [
-            failure(sample.path, outcome.failure.stage, outcome.failure.reason)
-            for sample, outcome in pairs
-            if outcome.failure is not None
-        ]
+        skipped = [Outcome(before.get(sample.path)) for sample in self.samples[self.looked_at :]]
+        # What was not looked at stays as it was, or is pending.
+        return samples_table(self.samples, self.outcomes + skipped, self.knowledge.files)
 
     def _provenance(self) -> dict[str, Any]:
         entry = provenance_entry(python=platform.python_version())
@@ -306,44 +335,52 @@ class _Job:
             entry["accepted_drift"] = self.knowledge.drifted
         return entry
 
-    def _summary(self, failures: list[Failure], computed: int, started: float) -> Summary:
+    def _summary(self, failures: list[Failure], started: float) -> Summary:
         contents = {o.content for o in self.outcomes if o.failure is None and o.content is not None}
-        frames = sum(self.knowledge.files[content].frames for content in contents)
+        files = [self.knowledge.files[content] for content in contents]
+        images = self.settings.views * sum(len(known.chosen) for known in files)
         failed = {o.content or s.path for s, o in zip(self.samples, self.outcomes, strict=False) if o.failure}
-        reused = max(frames - computed, 0)
-        seconds = time.perf_counter() - started
-        rate = round(computed / self.clock.seconds, 2) if computed and self.clock.seconds else None
+        reused = max(images - self.computed, 0)
+        layers = self.knowledge.layers
+        engine = self.engine
+        rate = round(self.computed / self.clock.seconds, 2) if self.computed and self.clock.seconds else None
+        policies = self.setup.preparation.intensity
+        kinds = sorted({known.facts.kind for known in files})
         return Summary(
             cache=self.path,
-            fingerprint=recipes.fingerprint(self.recipe, engines.LAYER),
+            fingerprint=recipes.fingerprint(self.setup.recipe, next(iter(layers))),
             samples=len(self.samples),
-            images=computed + reused + len(failed),
-            computed=computed,
+            images=self.computed + reused + len(failed),
+            computed=self.computed,
             reused=reused,
             failed=len(failed),
-            dimensions={engines.LAYER: self.backbone.dimensions},
-            engine=self.engine.name if self.engine else None,
-            seconds=round(seconds, 3),
+            not_selected=sum(not outcome.selected for outcome in self.outcomes),
+            sequences=self.slices.sequences,
+            passed_over={reason: len(paths) for reason, paths in self.source.passed_over.items()},
+            dimensions=layers,
+            intensity={
+                kind: {"files": sum(known.facts.kind == kind for known in files), "policy": policies[kind]}
+                for kind in kinds
+            },
+            engine=engine.name if engine else None,
+            device=engine.device if engine else None,
+            precision=engine.precision if engine else None,
+            seconds=round(time.perf_counter() - started, 3),
             images_per_second=rate,
             stages=self.clock.stages(),
+            advice=self.clock.advice(self.settings.threads(), joblib.cpu_count(), engine.name, engine.device)
+            if engine
+            else None,
+            spare=len(self.knowledge.rows) - images if self.looked_at == len(self.samples) else 0,
             failures=failures,
-            not_8_bit=sum(self.knowledge.files[content].bits > 8 for content in contents),
-            spare=len(self.knowledge.rows) - frames if self.looked_at == len(self.samples) else 0,
         )
 
 
-@dataclass
-class _Outcome:
-    """What became of one sample; content is None if it could not be read."""
-
-    content: bytes | None
-    failure: errors.ImageError | None = None
-
-    def state(self) -> str:
-        if self.failure is not None:
-            return FAILED
-        return DONE if self.content is not None else PENDING
-
-
-def _texts(values: Any) -> NDArray[np.str_]:
-    return np.array(list(values), dtype=np.str_)
+def _size_of(item: tuple[int, Sample]) -> float:
+    """Return about how many bytes a file takes once it is read."""
+    file = item[1].file
+    try:
+        size = file.stat().st_size
+    except OSError:
+        return 0.0
+    return size * (_PACKED if file.suffix.lower() == ".gz" else 1)

@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
 from ..cache import drift
-from ..cache.keys import as_bytes, contents_in, key_of
+from ..cache.chosen import frames_of, text_of
+from ..cache.keys import as_bytes, key_of
 from ..cache.recipe import Recipe, differences, sentence
 from ..cache.samples import DONE
 from ..cache.staging import Staging
 from ..cache.store import Cache
+from .frames import Rule
 from .picture import Facts
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a file is, and which of its frames are taken."""
+
+    facts: Facts
+    chosen: tuple[int, ...]
+
+    def as_dict(self, rule: Rule) -> dict[str, Any]:
+        """Return what a block keeps of a file: enough to know it again after a kill."""
+        return {**self.facts.as_dict(), "chosen": self.text(), "rule": rule.text}
+
+    def text(self) -> str:
+        """Return the frames that are taken as a cache notes them.
+
+        Raises
+        ------
+        ImageError
+            If they are too irregular for that.
+        """
+        if not self.facts.frames:
+            return ""
+        try:
+            return text_of(self.chosen, self.facts.frames)
+        except ValueError as error:
+            raise errors.ImageError("frames", str(error)) from None
+
+
+def _from_block(kept: Mapping[str, Any], rule: Rule) -> Known | None:
+    """Return what a block says of a file, or None if its frames were chosen by another rule."""
+    facts = Facts(**{name: value for name, value in kept.items() if name not in ("chosen", "rule")})
+    return _chosen_by(rule, facts, kept["chosen"], kept["rule"])
+
+
+def _chosen_by(rule: Rule, facts: Facts, chosen: str, by: str) -> Known | None:
+    """Return a file with the frames that `rule` takes of it; None if its pixels would have to be looked at."""
+    if facts.frames == 1:
+        return Known(facts, (0,))
+    if by == rule.text:
+        return Known(facts, tuple(frames_of(chosen, facts.frames).tolist()))
+    return None if rule.needs_pixels else Known(facts, rule.choose(facts.frames))
 
 
 @dataclass
@@ -25,21 +69,24 @@ class Knowledge:
 
     Parameters
     ----------
-    files : dict of bytes to Facts
-        The contents of which every frame has its vector.
+    files : dict of bytes to Known
+        The contents of which every frame and view that is wanted has its vector.
     rows : set of bytes
         The keys (see `cache.keys`) of every vector there is, those of files that are not whole among them.
     canaries : list of (str, dict)
         Where vectors are held, and the canaries' vectors that came with them.
+    layers : dict of str to int
+        The layers that vectors are held of, and the vectors' lengths; empty if there are none.
     staged : bool
         Whether blocks wait to be merged.
     drifted : float
         The largest distance between their canaries.
     """
 
-    files: dict[bytes, Facts] = field(default_factory=dict)
+    files: dict[bytes, Known] = field(default_factory=dict)
     rows: set[bytes] = field(default_factory=set)
     canaries: list[tuple[str, Mapping[str, NDArray[np.float32]]]] = field(default_factory=list)
+    layers: dict[str, int] = field(default_factory=dict)
     staged: bool = False
     drifted: float = 0.0
 
@@ -58,8 +105,10 @@ class Knowledge:
             self.drifted = max(self.drifted, drift.check(now, then, sentence, accept=accept))
 
 
-def learn(old: Cache | None, staging: Staging, recipe: Recipe, *, accept_drift: bool) -> Knowledge:
-    """Return what a cache and its staging folder hold.
+def learn(
+    old: Cache | None, staging: Staging, recipe: Recipe, rule: Rule, views: int, *, accept_drift: bool
+) -> Knowledge:
+    """Return what a cache and its staging folder hold of what is wanted.
 
     Raises
     ------
@@ -70,26 +119,26 @@ def learn(old: Cache | None, staging: Staging, recipe: Recipe, *, accept_drift: 
     """
     knowledge = Knowledge()
     if old is not None:
-        refuse_other_recipe(old, recipe)
         knowledge.rows.update(as_bytes(old.image_keys))
-        knowledge.files.update(facts_of(old))
+        knowledge.files.update(files_of(old, rule))
+        knowledge.layers = old.dimensions
         if kept := old.canaries():  # a repaired cache may have lost them
             knowledge.canaries.append((str(old.path), kept))
     staging.begin(recipe)
-    staged: set[bytes] = set()
     for block in staging.blocks():  # each read on its own: they may be many
         knowledge.staged = True
         knowledge.rows.update(as_bytes(block.keys))
+        knowledge.layers = {layer: int(vectors.shape[1]) for layer, vectors in block.vectors.items()}
         if knowledge.canaries:
             knowledge.compare(block.canaries, accept=accept_drift)
         else:
             knowledge.canaries.append((str(staging.folder), block.canaries))
-        for digits, facts in block.facts.items():
-            staged.add(bytes.fromhex(digits))
-            knowledge.files.setdefault(bytes.fromhex(digits), Facts(**facts))
-    for content in staged:  # a file whose frames are not all there yet is decoded again
-        frames = range(knowledge.files[content].frames)
-        if any(key_of(content, frame, 0) not in knowledge.rows for frame in frames):
+        for digits, kept in block.facts.items():
+            if known := _from_block(kept, rule):
+                knowledge.files.setdefault(bytes.fromhex(digits), known)
+    for content, known in list(knowledge.files.items()):  # what is not all there yet is decoded again
+        keys = (key_of(content, frame, view) for frame in known.chosen for view in range(views))
+        if not knowledge.rows.issuperset(keys):
             del knowledge.files[content]
     return knowledge
 
@@ -108,23 +157,24 @@ def refuse_other_recipe(cache: Cache, recipe: Recipe) -> None:
         )
 
 
-def facts_of(cache: Cache) -> dict[bytes, Facts]:
-    """Return the contents whose vectors a cache holds whole, with what its samples say of their files."""
-    unaltered = cache.image_keys[cache.read("images/view") == 0]
-    frames = Counter(as_bytes(contents_in(unaltered)))
+def files_of(cache: Cache, rule: Rule) -> dict[bytes, Known]:
+    """Return the files of a cache's finished samples, with the frames that `rule` takes of them."""
     samples = cache.samples
-    known = {}
+    by = str(cache.header.selection.get("frames", ""))
+    files = {}
     for index in np.flatnonzero(samples.state == DONE):
-        content = samples.content[index].tobytes()
-        known[content] = Facts(
-            str(samples.format[index]),
-            str(samples.mode[index]),
-            int(samples.width[index]),
-            int(samples.height[index]),
-            int(samples.bits[index]),
-            frames[content],
+        facts = Facts(
+            format=str(samples.format[index]),
+            mode=str(samples.mode[index]),
+            width=int(samples.width[index]),
+            height=int(samples.height[index]),
+            bits=int(samples.bits[index]),
+            frames=int(samples.frames[index]),
+            kind=str(samples.kind[index]),
         )
-    return {content: facts for content, facts in known.items() if facts.frames}
+        if known := _chosen_by(rule, facts, str(samples.chosen[index]), by):
+            files[samples.content[index].tobytes()] = known
+    return files
 
 
 def contents_by_path(cache: Cache) -> dict[str, bytes]:

@@ -1,146 +1,77 @@
-"""From samples to staged blocks: decode in threads, batches to the network, blocks to the disk.
+"""From prepared frames to staged blocks: work in threads, batches to the network, blocks to the disk.
 
-Memory stays constant: a bounded number of files is decoded ahead, and one block at a time is written. What is
-done with the blocks afterwards is `extraction`'s work.
+Memory stays constant: a bounded number of files of a bounded size is read ahead, and one block at a time is
+written. What is done with the blocks afterwards is `extraction`'s work.
 """
 
 from __future__ import annotations
 
-import hashlib
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import errors
 from ..cache.staging import Block, Staging
-from .decode import Frame, Preparation
+from . import engines
+from .clock import Clock
 from .engines import Engine, Output
-from .picture import Facts
+from .reading import Ready
 
 BLOCK_FRAMES = 64
 BLOCK_SECONDS = 10.0
+_WAITING_BYTES = 512e6
+"""How much may wait for a batch to be full; pictures of native size can be large, and of many sizes."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-@dataclass
-class Clock:
-    """Seconds spent in each stage, and from the first decoding to the last write.
-
-    `decode` is summed over threads; the stages overlap, so that they may add up to more than the time passed.
-    """
-
-    decode: float = 0.0
-    network: float = 0.0
-    write: float = 0.0
-    started: float | None = None
-    ended: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def add(self, stage: str, since: float) -> None:
-        """Count the time from `since` until now for `stage`."""
-        with self._lock:
-            now = time.perf_counter()
-            setattr(self, stage, getattr(self, stage) + now - since)
-            if self.started is None or since < self.started:
-                self.started = since
-            self.ended = max(self.ended, now)
-
-    @property
-    def seconds(self) -> float:
-        """From the first decoding to the last write."""
-        return 0.0 if self.started is None else self.ended - self.started
-
-    def stages(self) -> dict[str, float]:
-        """Return the seconds of each stage."""
-        return {name: round(getattr(self, name), 3) for name in ("decode", "network", "write")}
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What reading one file gave: frames, or only its content if that is known, or a failure."""
-
-    content: bytes | None
-    facts: Facts | None = None
-    frames: tuple[Frame, ...] = ()
-    failure: errors.ImageError | None = None
-
-
-def read(file: Path, known: Mapping[bytes, Facts], preparation: Preparation, clock: Clock) -> Decoded:
-    """Read one file, and decode it unless its content is known.
-
-    Parameters
-    ----------
-    file : Path
-    known : mapping of bytes to Facts
-        The contents (SHA-256) that need no computing.
-    preparation : Preparation
-    clock : Clock
-    """
-    content = None
-    try:
-        data = read_bytes(file)
-        content = hashlib.sha256(data).digest()
-        if content in known:
-            return Decoded(content)
-        started = time.perf_counter()
-        facts, frames = preparation.frames(data)
-        clock.add("decode", started)
-        return Decoded(content, facts, tuple(frames))
-    except errors.ImageError as failure:
-        return Decoded(content, failure=failure)
-
-
-def read_bytes(file: Path) -> bytes:
-    """Return a file's bytes; an `ImageError` says why that is not possible."""
-    try:
-        data = file.read_bytes()
-    except FileNotFoundError:
-        raise errors.ImageError("read", "no such file") from None
-    except PermissionError:
-        raise errors.ImageError("read", "no permission to read it") from None
-    except IsADirectoryError:
-        raise errors.ImageError("read", "a folder, not a file") from None
-    except OSError as error:
-        raise errors.ImageError("read", error.strerror or str(error)) from None
-    if not data:
-        raise errors.ImageError("read", "an empty file")
-    return data
-
-
 def in_order(
-    work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int, ahead: int
+    work: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    workers: int,
+    ahead: int,
+    cost: Callable[[_Item], float] = lambda _: 0.0,
+    budget: float = 0.0,
 ) -> Iterator[_Result]:
-    """Yield `work(item)` for each item, in order, computed in threads at most `ahead` items ahead."""
+    """Yield `work(item)` for each item, in order, computed in threads.
+
+    At most `ahead` items are under way at once, and, unless it is one alone, no more than cost `budget`
+    together.
+    """
     with ThreadPoolExecutor(workers, thread_name_prefix="icehouse-decode") as pool:
-        waiting: deque[Future[_Result]] = deque()
+        waiting: deque[tuple[Future[_Result], float]] = deque()
+        spent = 0.0
         try:
             for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) >= ahead:
-                    yield waiting.popleft().result()
+                price = cost(item)
+                while waiting and (len(waiting) >= ahead or spent + price > budget):
+                    future, paid = waiting.popleft()
+                    spent -= paid
+                    yield future.result()
+                waiting.append((pool.submit(work, item), price))
+                spent += price
             while waiting:
-                yield waiting.popleft().result()
+                yield waiting.popleft()[0].result()
         finally:
-            for future in waiting:
+            for future, _ in waiting:
                 future.cancel()
 
 
 @dataclass(frozen=True)
 class _Row:
     content: bytes
-    frame: int
-    thumbnail: NDArray[np.uint8]
-    pixels: NDArray[np.float32]
+    facts: dict[str, Any]
+    ready: Ready
+
+    @property
+    def pixels(self) -> NDArray[np.float32]:
+        return self.ready.frame.pixels
 
 
 class Assembly:
@@ -152,8 +83,9 @@ class Assembly:
     canaries : dict of str to ndarray
         Their vectors by this engine; every block carries them.
     staging : Staging
-    batch_size : int
     clock : Clock
+    any_size : bool
+        Pictures are of many sizes, so that their maps cannot be summed.
     """
 
     def __init__(
@@ -161,48 +93,64 @@ class Assembly:
         engine: Engine,
         canaries: dict[str, NDArray[np.float32]],
         staging: Staging,
-        batch_size: int,
         clock: Clock,
+        *,
+        any_size: bool = False,
     ) -> None:
         self._engine = engine
+        self._any_size = any_size
         self._canaries = canaries
         self._maker = {"engine": engine.name, "device": engine.device, "libraries": engine.libraries()}
         self._staging = staging
-        self._batch_size = batch_size
         self._clock = clock
-        self._waiting: list[_Row] = []
+        self._waiting: dict[tuple[int, ...], list[_Row]] = {}
         self._finished: list[tuple[list[_Row], Output]] = []
-        self._facts: dict[bytes, Facts] = {}
         self._last_write = time.perf_counter()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="icehouse-write")
         self._writing: Future[None] | None = None
         self.computed = 0
         self.not_finite: set[bytes] = set()
 
-    def add(self, content: bytes, facts: Facts, frame: int, prepared: Frame) -> None:
-        """Take one frame; the network runs as soon as a batch is full."""
-        self._facts[content] = facts
-        self._waiting.append(_Row(content, frame, prepared.thumbnail, prepared.pixels))
-        if len(self._waiting) == self._batch_size:
-            self._run()
+    def add(self, content: bytes, facts: dict[str, Any], ready: Ready) -> None:
+        """Take one view of a frame; the network runs as soon as a batch of pictures of one size is full.
+
+        `facts` is what is to be known of the file when it is met again.
+        """
+        row = _Row(content, facts, ready)
+        rows = self._waiting.setdefault(row.pixels.shape, [])
+        rows.append(row)
+        if len(rows) == self._engine.batch_size:
+            self._run(row.pixels.shape)
+        elif sum(row.pixels.nbytes for rows in self._waiting.values() for row in rows) > _WAITING_BYTES:
+            self._run(max(self._waiting, key=lambda shape: len(self._waiting[shape])))
 
     def close(self) -> None:
         """Compute what is left, and wait until everything is on the disk."""
         try:
-            self._run()
+            for shape in list(self._waiting):
+                self._run(shape)
             self._flush()
             self._wait()
         finally:
             self._writer.shutdown()
 
-    def _run(self) -> None:
-        if not self._waiting:
-            return
-        rows, self._waiting = self._waiting, []
-        started = time.perf_counter()
-        output = self._engine.run(np.stack([row.pixels for row in rows]))
-        self._clock.add("network", started)
-        rows, output = self._only_finite(rows, output)
+    def _run(self, shape: tuple[int, ...]) -> None:
+        rows = self._waiting.pop(shape)
+        while rows:
+            batch = rows[: self._engine.batch_size]
+            started = time.perf_counter()
+            try:
+                output = self._engine.run(np.stack([row.pixels for row in batch]))
+            except Exception as error:
+                if len(batch) == 1 or not engines.is_out_of_memory(error):
+                    raise
+                self._engine.batch_size = (len(batch) + 1) // 2
+                continue
+            self._clock.add("network", started)
+            rows = rows[len(batch) :]
+            self._finish(*self._only_finite(batch, output))
+
+    def _finish(self, rows: list[_Row], output: Output) -> None:
         if rows:
             self.computed += len(rows)
             self._finished.append((rows, output))
@@ -240,15 +188,17 @@ class Assembly:
         outputs = [output for _, output in batches]
         block = Block(
             content=np.stack([np.frombuffer(row.content, dtype=np.uint8) for row in rows]),
-            frame=np.array([row.frame for row in rows], dtype=np.int32),
-            view=np.zeros(len(rows), dtype=np.int16),
+            frame=np.array([row.ready.number for row in rows], dtype=np.int32),
+            view=np.array([row.ready.view for row in rows], dtype=np.int16),
             vectors={
                 layer: np.concatenate([output.vectors[layer] for output in outputs])
                 for layer in outputs[0].vectors
             },
-            pixels=np.stack([row.thumbnail for row in rows]),
-            map_sum=np.sum([_sum_of_maps(output.maps) for output in outputs], axis=0),
-            facts={row.content.hex(): self._facts[row.content].as_dict() for row in rows},
+            pixels=np.stack([row.ready.frame.thumbnail for row in rows]),
+            map_sum=None
+            if self._any_size
+            else np.sum([_sum_of_maps(output.maps) for output in outputs], axis=0),
+            facts={row.content.hex(): row.facts for row in rows},
             canaries=self._canaries,
             maker=self._maker,
         )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .picture import Pixels
+
 RESIZER = "pillow-bicubic-float32/1"
 """Name and version of this resizer in the recipe: raise it when any pixel changes."""
 
+STRETCH, PAD, CROP = POLICIES = ("stretch", "pad", "crop")
+"""What becomes of the shape: both sides stretched, black bars added, or the longer side's ends cut."""
 
-def resize(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Stretch an image to `size` (height, width).
+
+def resize(pixels: Pixels, size: int | None, policy: str = STRETCH) -> NDArray[np.float32]:
+    """Bring an image to a square of `size` pixels, or leave its size as it is.
 
     Pillow's bicubic filter is widened when it shrinks an image, which is what keeps fine detail from aliasing
     (Parmar, Zhang, Zhu: On Aliased Resizing and Surprising Subtleties in GAN Evaluation, CVPR 2022). What the
@@ -23,24 +26,43 @@ def resize(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
     ----------
     pixels : ndarray, shape (h, w) or (h, w, 3)
         Values between 0 and 255, uint8 or float32.
-    size : tuple of int
-        Height and width to reach.
+    size : int or None
+        Height and width to reach; None leaves every pixel as it is.
+    policy : str
+        One of `POLICIES`.
 
     Returns
     -------
-    ndarray of float32, shape (height, width, 3)
+    ndarray of float32, shape (size, size, 3), or (h, w, 3) where `size` is None
         Grey images have three equal channels.
     """
     if pixels.ndim == 3 and (pixels[..., :1] == pixels[..., 1:]).all():
         pixels = pixels[..., 0]  # grey that was stored as colour, as many X-rays are
     if pixels.ndim == 2:
-        return np.repeat(_resized(pixels, size)[..., np.newaxis], 3, axis=-1)
-    return np.stack([_resized(pixels[..., index], size) for index in range(3)], axis=-1)
+        return np.repeat(_resized(pixels, size, policy)[..., np.newaxis], 3, axis=-1)
+    return np.stack([_resized(pixels[..., index], size, policy) for index in range(3)], axis=-1)
 
 
-def _resized(channel: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
+def _resized(channel: Pixels, size: int | None, policy: str) -> NDArray[np.float32]:
+    if size is None:
+        return channel.astype(np.float32)
     image = Image.fromarray(np.ascontiguousarray(channel, dtype=np.float32))
-    resized = np.array(image.resize((size[1], size[0]), Image.Resampling.BICUBIC))
+    if policy == STRETCH:
+        return _filtered(image, size, size)
+    height, width = channel.shape
+    whole = max(height, width) if policy == PAD else min(height, width)
+    inner = _filtered(image, *(max(1, round(side * size / whole)) for side in (height, width)))
+    if policy == CROP:
+        top, left = ((side - size) // 2 for side in inner.shape)
+        return inner[top : top + size, left : left + size]
+    square = np.zeros((size, size), dtype=np.float32)
+    top, left = ((size - side) // 2 for side in inner.shape)
+    square[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    return square
+
+
+def _filtered(image: Image.Image, height: int, width: int) -> NDArray[np.float32]:
+    resized = np.array(image.resize((width, height), Image.Resampling.BICUBIC))
     return np.clip(resized, 0.0, 255.0, out=resized)
 
 

@@ -1,32 +1,64 @@
-"""What the user may choose, and the recipe that follows from it."""
+"""What the user may choose, and what follows from it: the network, the preparation of pixels, the recipe."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import joblib
 
 from .. import errors
-from . import backbones, engines
+from . import backbones, engines, frames, intensity, resize, views
+from . import weights as weight_files
 from .decode import Preparation
 from .weights import Weights
 
-BATCH_SIZE = 32
-SELECTION = {"frames": "all", "views": 1}
-"""Which frames and views of a file become rows: kept with a cache, but no part of its recipe."""
+NATIVE = "native"
+PRECISIONS = ("float32", "bfloat16", "float16")
+ENGINES = ("auto", "keras", "openvino")
+BACKBONES_OWN = "backbone"
+_STRETCH, _AUGMENT = resize.STRETCH, views.DEFAULT  # fields below have the modules' names
+_USUAL_PIXELS = 331 * 331
+_USUAL_BATCH = 32
+_CANARY_SIZE = 224
+"""What the canaries are brought to where pictures keep their own size and the backbone has none."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user may choose; `batch_size` and `workers` change no vector.
+    """What the user may choose; the last four change no vector.
 
     Parameters
     ----------
     backbone : str
+        One of `backbones.BACKBONES`, or `model:PATH`.
     weights : str
         `imagenet`, a file, or `random:SEED`.
-    batch_size : int
+    intensity : str or None
+        See `intensity.parse`; by the kind of file unless told.
+    scaling : str
+        `backbone` for its own, or a key of `backbones.SCALINGS`.
+    frames : str
+        See `frames.parse`.
+    resize : str
+        One of `resize.POLICIES`.
+    size : int, str or None
+        Height and width in pixels, or `native`; the backbone's own unless told.
+    views : int
+        How many variants of each frame, itself included.
+    augment : str
+        See `views.parse`.
+    layers : sequence of str, optional
+        `avg_pool`, names of layers, `pyramid`; those of the cache, if there is one, or `avg_pool` unless told.
+    engine : str
+        One of `ENGINES`.
+    precision : str
+        One of `PRECISIONS`.
+    trust_model : bool
+        Run what a model file asks for, Lambda layers included.
+    batch_size : int or None
+        Chosen by itself unless told.
     workers : int or None
         Threads that decode; one per processor unless told.
     accept_drift : bool
@@ -35,41 +67,164 @@ class Settings:
 
     backbone: str = backbones.DEFAULT
     weights: str = "imagenet"
-    batch_size: int = BATCH_SIZE
+    intensity: str | None = None
+    scaling: str = BACKBONES_OWN
+    frames: str = "all"
+    resize: str = _STRETCH
+    size: int | str | None = None
+    views: int = 1
+    augment: str = _AUGMENT
+    layers: Sequence[str] | None = None
+    engine: str = "auto"
+    precision: str = "float32"
+    trust_model: bool = False
+    batch_size: int | None = None
     workers: int | None = None
     accept_drift: bool = False
 
     def check(self) -> None:
         """Raise `UsageError` for values that no extraction can have."""
-        for name, value in (("batch_size", self.batch_size), ("workers", self.threads())):
-            if not isinstance(value, int) or value < 1:
+        counts = {"workers": self.workers, "batch_size": self.batch_size, "views": self.views}
+        for name, value in counts.items():
+            if value is not None and (not isinstance(value, int) or value < 1):
                 raise errors.UsageError(f"{name} must be a whole number of 1 or more, not {value!r}.")
+        if self.views > views.MOST:
+            raise errors.UsageError(f"views go up to {views.MOST}, not {self.views}.")
+        choices = {
+            "resize": resize.POLICIES,
+            "engine": ENGINES,
+            "precision": PRECISIONS,
+            "scaling": (BACKBONES_OWN, *backbones.SCALINGS),
+        }
+        for name, known in choices.items():
+            if (given := getattr(self, name)) not in known:
+                raise errors.UsageError(f"--{name} {given} is not known; there are {', '.join(known)}.")
+        if self.layers is not None and len({*self.layers}) != max(len(self.layers), 1):
+            raise errors.UsageError("Name each layer once, and at least one.")
 
     def threads(self) -> int:
         """Return how many threads decode."""
         return int(joblib.cpu_count()) if self.workers is None else self.workers
 
 
-def preparation_of(backbone: backbones.Backbone) -> Preparation:
-    """Return how pixels are prepared for `backbone`."""
-    return Preparation((backbone.size, backbone.size))
+@dataclass(frozen=True)
+class Setup:
+    """What follows from settings.
+
+    Parameters
+    ----------
+    settings : Settings
+    plan : engines.Plan
+        Its engine may be `auto`.
+    preparation : Preparation
+    canary_preparation : Preparation
+        The same, but with a size where pictures keep their own.
+    rule : frames.Rule
+    recipe : dict
+        Everything that decides a vector's values but the layer, and nothing else.
+    """
+
+    settings: Settings
+    plan: engines.Plan
+    preparation: Preparation
+    canary_preparation: Preparation
+    rule: frames.Rule
+    recipe: dict[str, Any]
+
+    @property
+    def selection(self) -> dict[str, Any]:
+        """Which frames, views and layers become rows: kept with a cache, but no part of its recipe."""
+        return {"frames": self.rule.text, "views": self.settings.views, "layers": list(self.plan.layers)}
+
+    @property
+    def batch_size(self) -> int:
+        """The batch asked for, or one that takes about as much memory whatever the size of its pictures."""
+        if self.settings.batch_size is not None:
+            return self.settings.batch_size
+        size = self.plan.size
+        return (
+            _USUAL_BATCH if size is None else max(1, min(_USUAL_BATCH, _USUAL_BATCH * _USUAL_PIXELS // size**2))
+        )
+
+    @property
+    def bytes_per_row(self) -> int:
+        """About what a row takes in a cache; vectors of layers other than the last are taken to be as long."""
+        return self.plan.backbone.dimensions * 4 * len(self.plan.layers) + 256 + 32 + 4 + 2
 
 
-def plan_of(backbone: backbones.Backbone, weights: Weights) -> engines.Plan:
-    """Return which network computes which vectors, and how."""
-    return engines.Plan(backbone, weights, backbone.size, backbone.scaling)
+def set_up(settings: Settings) -> Setup:
+    """Return what follows from `settings`: weights are looked for, nothing is loaded.
+
+    Raises
+    ------
+    UsageError
+        For values that are not known, or do not go together.
+    WeightsError
+        If there are no such weights.
+    """
+    settings.check()
+    backbone = backbones.find(settings.backbone)
+    weights = weight_files.resolve(settings.weights, backbone)
+    size = _size(settings.size, backbone)
+    preparation = Preparation(
+        size, settings.resize, intensity.parse(settings.intensity), views.parse(settings.augment)
+    )
+    canary_size = size or backbone.size or _CANARY_SIZE
+    scaling = backbone.scaling if settings.scaling == BACKBONES_OWN else settings.scaling
+    if scaling is None:
+        known = ", ".join(backbones.SCALINGS)
+        raise errors.UsageError(
+            f"How {settings.backbone} wants its pixels is not known: give --scaling ({known})."
+        )
+    plan = engines.Plan(
+        backbone=backbone,
+        weights=weights,
+        size=size,
+        scaling=scaling,
+        layers=(engines.LAYER,) if settings.layers is None else tuple(settings.layers),
+        engine=settings.engine,
+        precision=settings.precision,
+        trust_model=settings.trust_model,
+    )
+    return Setup(
+        settings=settings,
+        plan=plan,
+        preparation=preparation,
+        canary_preparation=Preparation(canary_size, preparation.policy, preparation.intensity),
+        rule=frames.parse(settings.frames),
+        recipe=_recipe(plan, preparation, weights),
+    )
 
 
-def recipe_of(backbone: backbones.Backbone, weights: Weights) -> dict[str, Any]:
-    """Return everything that decides a vector's values but the layer, and nothing else."""
+def _size(given: int | str | None, backbone: backbones.Backbone) -> int | None:
+    """Return height and width, or None for pictures of their own size."""
+    if given is None:
+        if backbone.size is None:
+            raise errors.UsageError(
+                f"{backbone.name} takes pictures of any size: give --size N, or --size native."
+            )
+        return backbone.size
+    if given == NATIVE:
+        return None
+    try:
+        size = int(given)
+    except ValueError:
+        size = 0
+    if size < backbone.least:
+        raise errors.UsageError(
+            f"--size {given}: {backbone.name} takes {backbone.least} pixels or more, or --size native."
+        )
+    return size
+
+
+def _recipe(plan: engines.Plan, preparation: Preparation, weights: Weights) -> dict[str, Any]:
     return {
         "kind": "icehouse",
-        **preparation_of(backbone).recipe(),
-        "scaling": backbone.scaling,
-        "augment": None,
-        "backbone": backbone.name,
+        **preparation.recipe(),
+        "scaling": plan.scaling,
+        "backbone": plan.backbone.name,
         "weights": weights.identity,
-        "precision": "float32",
-        "engine": None,
+        "precision": plan.precision,
+        "engine": None if plan.precision == "float32" else engines.choose(plan.engine),
         "dtype": "float32",
     }

@@ -1,6 +1,6 @@
 """Which files are the data: a folder of classes or a CSV manifest becomes a list of samples.
 
-Nothing here opens an image.
+Nothing here opens an image, but for a look at whether a file of unknown suffix is DICOM.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from typing import Any
 from .. import errors
 from ..cache import layout
 from ..cache.csv_table import Table, check_label, read_table
+from .dicom_header import Header, looks_like_dicom
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".tif", ".tiff"})
+_RASTER_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".tif", ".tiff"})
+_VOLUME_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ".nii", ".nii.gz"})
+IMAGE_SUFFIXES = _RASTER_SUFFIXES | _VOLUME_SUFFIXES
 SPLIT_FOLDERS = frozenset({"train", "val", "valid", "validation", "test"})
 _PASSED_OVER = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
 _RESERVED = ("path", "label", "patient", "split")
@@ -32,6 +35,8 @@ class Sample:
     patient: str = ""
     split: str = ""
     columns: dict[str, str] = field(default_factory=dict)
+    header: Header | None = None
+    """What a DICOM file says of itself, once `series.sort_out` has looked."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +51,20 @@ class Source:
         Files of a folder that are no images, by suffix.
     unnamed : int
         How many samples the file of labels does not name, if there is one.
+    is_folder : bool
+        Whether the order is that of a folder's files, not a manifest's.
+    passed_over : dict of str to list of str
+        DICOM files that are nothing to learn from, by the reason.
     """
 
     samples: list[Sample]
     unknown: dict[str, list[str]]
     unnamed: int = 0
+    is_folder: bool = False
+    passed_over: dict[str, list[str]] = field(default_factory=dict)
 
 
-def read_source(
-    data: Path, *, root: Path | None = None, limit: int | None = None, labels: Path | None = None
-) -> Source:
+def read_source(data: Path, *, root: Path | None = None, labels: Path | None = None) -> Source:
     """Return the samples of a folder or of a CSV manifest.
 
     Parameters
@@ -66,8 +75,6 @@ def read_source(
         column `path` and optionally `label`, `patient`, `split`, all further columns kept.
     root : Path, optional
         What a manifest's paths are relative to; its own folder unless told.
-    limit : int, optional
-        Take the first so many samples of each label only.
     labels : Path, optional
         A CSV file with a column `path` whose other columns (label, patient, split, others) take the place of
         what `data` says of the samples that it names.
@@ -90,7 +97,7 @@ def read_source(
     samples, unnamed = source.samples, 0
     if labels is not None:
         samples, unnamed = _relabelled(samples, read_table(labels))
-    return Source(_first_of_each(samples, limit), source.unknown, unnamed)
+    return replace(source, samples=samples, unnamed=unnamed)
 
 
 def _relabelled(samples: list[Sample], table: Table) -> tuple[list[Sample], int]:
@@ -113,9 +120,8 @@ def _relabelled(samples: list[Sample], table: Table) -> tuple[list[Sample], int]
     return relabelled, sum(sample.path not in given for sample in samples)
 
 
-def _first_of_each(samples: list[Sample], limit: int | None) -> list[Sample]:
-    if limit is None:
-        return samples
+def first_of_each(samples: list[Sample], limit: int) -> list[Sample]:
+    """Return the first so many samples of each label."""
     taken: Counter[str] = Counter()
     kept = []
     for sample in samples:
@@ -131,8 +137,9 @@ def _read_folder(folder: Path) -> Source:
     depth = 2 if _is_split_folder(folder) else 1
     for file in _files_below(folder):
         relative = file.relative_to(folder)
-        if file.suffix.lower() not in IMAGE_SUFFIXES:
-            unknown.setdefault(file.suffix.lower() or "(no suffix)", []).append(relative.as_posix())
+        suffix = _suffix_of(file)
+        if suffix not in IMAGE_SUFFIXES and not _is_dicom(file):
+            unknown.setdefault(suffix or "(no suffix)", []).append(relative.as_posix())
             continue
         parts = relative.parts[:-1]
         label = parts[depth - 1] if len(parts) >= depth else ""
@@ -149,7 +156,21 @@ def _read_folder(folder: Path) -> Source:
             f"{folder} holds {len(loose)} images beside its class folders, such as {loose[0]}. "
             "Move them into a class folder or out of the way."
         )
-    return Source(samples, unknown)
+    return Source(samples, unknown, is_folder=True)
+
+
+def _suffix_of(file: Path) -> str:
+    name = file.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+
+
+def _is_dicom(file: Path) -> bool:
+    """Tell whether a file has the mark of DICOM, whose files often have no suffix, or a number for one."""
+    try:
+        with file.open("rb") as opened:
+            return looks_like_dicom(opened.read(132))
+    except OSError:
+        return False
 
 
 def _is_split_folder(folder: Path) -> bool:

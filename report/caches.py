@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .tables import failures_table, plain_text, size_text, text_table
+from .extraction import failures_table
+from .tables import plain_text, size_text, text_table
 
 _MOST = 20
 

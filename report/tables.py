@@ -117,67 +117,6 @@ def _undefined(metrics: dict[str, Any]) -> list[str]:
     return notes
 
 
-def extraction_text(summary: dict[str, Any]) -> str:
-    """Return what `icehouse extract` says at its end."""
-    layers = ", ".join(f"{layer} ({d} dimensions)" for layer, d in summary["dimensions"].items())
-    lines = [
-        f"{summary['cache']}: {summary['samples']} samples, {summary['images']} images: "
-        f"{summary['computed']} computed, {summary['reused']} reused, {summary['failed']} failed",
-        f"  {layers}, fingerprint {summary['fingerprint'][:12]}",
-    ]
-    if summary["images_per_second"]:
-        stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary["stages"].items())
-        lines.append(f"  {summary['images_per_second']:.1f} images/s by {summary['engine']} ({stages})")
-    if summary["spare"]:
-        lines.append(
-            f"  {summary['spare']} vectors of images that are not named any more are kept as spare ones"
-        )
-    if summary["failures"]:
-        lines.append(failures_table(summary["failures"]))
-    return "\n".join(lines)
-
-
-def depth_text(count: int) -> str:
-    """Return how images deeper than 8 bits were scaled."""
-    if count == 1:
-        return "1 image is deeper than 8 bits: scaled between its percentiles 0.5 and 99.5"
-    return f"{count} images are deeper than 8 bits: each scaled between its percentiles 0.5 and 99.5"
-
-
-def failures_table(failures: list[dict[str, str]], most: int = 20) -> str:
-    """Return the images that failed, the first few by name."""
-    rows = [[failure["path"], failure["stage"], failure["reason"]] for failure in failures[:most]]
-    table = text_table("Failed images", ["path", "stage", "reason"], rows)
-    left = len(failures) - most
-    return f"{table}\n  and {left} more: icehouse cache info --json lists all" if left > 0 else table
-
-
-def estimate_text(estimate: dict[str, Any]) -> str:
-    """Return what `icehouse extract --dry-run` says."""
-    return (
-        f"{estimate['samples']} samples: {estimate['compute']} images to compute, "
-        f"{estimate['reuse']} in the cache, {estimate['unreadable']} files unreadable; "
-        f"about {_duration(estimate['seconds'])} and {size_text(estimate['bytes'])}. Nothing was written."
-    )
-
-
-def backbones_text(backbones: list[dict[str, Any]]) -> str:
-    """Return what `icehouse backbones` shows."""
-    rows = [
-        [
-            backbone["name"],
-            f"{backbone['size']}×{backbone['size']}",
-            str(backbone["dimensions"]),
-            f"{backbone['parameters'] / 1e6:.1f} M",
-            "here" if backbone["weights"] else "not here",
-        ]
-        for backbone in backbones
-    ]
-    table = text_table("", ["backbone", "input", "dimensions", "parameters", "ImageNet weights"], rows)
-    places = [f"  {b['name']}: {b['weights'] or 'wanted: ' + b['wanted']}" for b in backbones]
-    return "\n".join([table, *places])
-
-
 def heads_text(heads: list[dict[str, Any]]) -> str:
     """Return what `icehouse heads` shows."""
     lines = []
@@ -212,9 +151,3 @@ def plain_text(value: Any) -> str:
 
 def size_text(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

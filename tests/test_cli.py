@@ -60,7 +60,7 @@ def test_failed_images_end_with_3_and_a_short_table_and_everything_unusual_gets_
     assert "covid/text.png" in done.stdout
     assert "not an image of a known format" in done.stdout
     assert "13 computed, 0 reused, 2 failed" in done.stdout
-    assert "1 image is deeper than 8 bits: scaled between its percentiles 0.5 and 99.5" in done.stderr
+    assert "intensity: 1 file deeper than 8 bits by percentile:0.5,99.5" in done.stderr
     assert "1 file of unknown type .txt passed over, such as covid/notes.txt" in done.stderr
     again = run(tmp_path)
     assert (again.returncode, again.stderr) == (3, "")

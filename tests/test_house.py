@@ -15,7 +15,18 @@ from icehouse.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("cache", "extract", "classify", "report")
-FLOORS = {"errors": 0, "cache": 1, "extract": 2, "classify": 2, "report": 3, "api": 4, "console": 4, "cli": 5}
+FLOORS = {
+    "errors": 0,
+    "cache": 1,
+    "extract": 2,
+    "classify": 2,
+    "report": 3,
+    "api": 4,
+    "survey": 4,
+    "console": 4,
+    "demo": 5,
+    "cli": 6,
+}
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "openvino"}
 
 

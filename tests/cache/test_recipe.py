@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 from icehouse.cache import recipe
-from icehouse.extract import backbones, decode
-from icehouse.extract.settings import recipe_of
-from icehouse.extract.weights import Weights
+from icehouse.extract import decode
+from icehouse.extract.settings import Settings, set_up
 
-RECIPE = {"backbone": "inceptionv3", "size": [299, 299], "intensity": {"8-bit": "full", "other": "max"}}
+RECIPE = {"backbone": "inceptionv3", "size": 299, "intensity": {"8-bit": "full", "other": "max"}}
 
 
 def test_the_order_of_fields_does_not_matter() -> None:
@@ -48,10 +47,10 @@ def test_a_recipe_that_is_no_json_cannot_be_hashed() -> None:
 
 
 def test_backbone_and_weights_are_in_the_recipe_and_batch_size_and_workers_are_not() -> None:
-    base = recipe_of(backbones.find("resnet50"), Weights("random:0", seed=0))
-    other_weights = recipe_of(backbones.find("resnet50"), Weights("random:1", seed=1))
-    other_backbone = recipe_of(backbones.find("resnet50v2"), Weights("random:0", seed=0))
+    base = set_up(Settings(backbone="resnet50", weights="random:0", batch_size=7, workers=3)).recipe
+    other_weights = set_up(Settings(backbone="resnet50", weights="random:1")).recipe
+    other_backbone = set_up(Settings(backbone="resnet50v2", weights="random:0")).recipe
     assert [found.field for found in recipe.differences(base, other_weights)] == ["weights"]
     assert {found.field for found in recipe.differences(base, other_backbone)} == {"backbone", "scaling"}
     assert not {"batch_size", "workers", "device"} & set(base)
-    assert set(decode.Preparation((224, 224)).recipe()) <= set(base)
+    assert set(decode.Preparation(224).recipe()) <= set(base)

@@ -13,24 +13,22 @@ import pytest
 from icehouse import errors, open_cache
 from icehouse.cache.recipe import fingerprint
 from icehouse.cache.staging import Staging
-from icehouse.extract import backbones
 from icehouse.extract.knowledge import refuse_other_recipe
-from icehouse.extract.settings import recipe_of
-from icehouse.extract.weights import Weights
+from icehouse.extract.settings import Settings, set_up
 from making import draw
 from small_network import run
 
-RECIPE = recipe_of(backbones.find("efficientnetlite0"), Weights("random:0", seed=0))
+RECIPE = set_up(Settings(backbone="efficientnetlite0", weights="random:0")).recipe
 
 DECIDES = {
     "kind": "foreign",
     "decoder": "icehouse/3",
-    "intensity": "8-bit full, other max",
+    "intensity": "max",
     "resize": "pad",
     "resizer": "pillow-bicubic-float32/2",
-    "size": [299, 299],
+    "size": 299,
     "scaling": "torch",
-    "augment": "flips, seed 0",
+    "augment": "affine-bilinear-nearest/1,seed:1",
     "backbone": "inceptionv3",
     "weights": "random:1",
     "precision": "bfloat16",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from icehouse import errors
 from icehouse.extract import backbones, canaries, efficientnet_lite, engines, weights
-from icehouse.extract.decode import Preparation
+from icehouse.extract.decode import Preparation, open_image
 from icehouse.extract.settings import plan_of
 
 GOLDEN = Path(__file__).parent / "efficientnet_lite0_by_pytorch.npz"
@@ -34,7 +34,7 @@ def golden_inputs() -> np.ndarray:
     ]
     folder = Path(sklearn.datasets.__file__).parent / "images"
     photographs = [
-        Preparation((224, 224)).frames((folder / name).read_bytes())[1][0].pixels
+        Preparation(224).frame(open_image((folder / name).read_bytes()).frame(0)).pixels
         for name in ("china.jpg", "flower.jpg")
     ]
     return np.stack([*waves, *photographs]).astype(np.float32)
@@ -47,7 +47,7 @@ def relative_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def lite() -> engines.Engine:
     backbone = backbones.find("efficientnetlite0")
-    pixels = canaries.pixels(Preparation((224, 224)))
+    pixels = canaries.pixels(Preparation(224))
     return engines.load(plan_of(backbone, weights.resolve("imagenet", backbone)), 8, pixels)
 
 
@@ -102,7 +102,7 @@ def test_every_backbone_is_what_its_line_in_the_list_says(name) -> None:
 
 def test_random_weights_are_the_same_for_a_seed_and_their_vectors_do_not_vanish() -> None:
     backbone = backbones.find("resnet50v2")
-    pixels = canaries.pixels(Preparation((224, 224)))
+    pixels = canaries.pixels(Preparation(224))
 
     def vectors(seed: int) -> np.ndarray:
         found = weights.resolve(f"random:{seed}", backbone)
@@ -130,7 +130,7 @@ def test_weights_of_another_network_are_refused(tmp_path) -> None:
 
 def test_weights_saved_to_a_file_come_back(tmp_path) -> None:
     backbone = backbones.find("efficientnetlite0")
-    pixels = canaries.pixels(Preparation((224, 224)))
+    pixels = canaries.pixels(Preparation(224))
     network = backbones.build(backbone)
     backbones.draw_random(network, 4, backbones.SCALINGS["lite"](pixels))
     network.save_weights(tmp_path / "own.weights.h5")

@@ -11,7 +11,6 @@ import png
 import pytest
 import tifffile
 from icehouse import errors
-from icehouse.extract import intensity
 from icehouse.extract.decode import Preparation, open_image
 from icehouse.extract.picture import Facts, Picture
 from PIL import Image
@@ -178,8 +177,9 @@ def test_pages_of_different_depths_are_each_scaled_by_their_own() -> None:
     with tifffile.TiffWriter(buffer) as writer:
         writer.write(GREY, photometric="minisblack")
         writer.write(DEEP, photometric="minisblack")
-    _, frames = Preparation((16, 16)).frames(buffer.getvalue())
-    assert all(80 < frame.pixels.mean() < 170 for frame in frames)
+    _, pictures = decode(buffer.getvalue())
+    assert [picture.bits for picture in pictures] == [8, 16]
+    assert all(80 < Preparation(16).frame(picture).pixels.mean() < 170 for picture in pictures)
 
 
 @pytest.mark.parametrize(
@@ -209,28 +209,10 @@ def test_an_image_that_claims_to_be_enormous_is_refused_before_it_is_decoded() -
         decode(bytes(content))
 
 
-def test_deep_images_are_scaled_between_their_percentiles_and_never_rounded() -> None:
-    scaled = intensity.to_byte_range(DEEP, intensity.DEFAULT)
-    assert scaled.dtype == np.float32
-    assert len(np.unique(scaled)) > 400  # of 600 pixels; 8 bits would leave 256 at most
-    low, high = np.percentile(DEEP, [0.5, 99.5])
-    inside = (low < DEEP) & (high > DEEP)
-    np.testing.assert_allclose(scaled[inside], (DEEP[inside] - low) / (high - low) * 255, rtol=1e-4, atol=1e-3)
-    assert scaled.min() == 0
-    assert scaled.max() == 255
-
-
-def test_a_constant_deep_image_is_black_and_one_bright_dot_on_black_is_kept() -> None:
-    constant = np.full((100, 100), 700, dtype=np.uint16)
-    assert not intensity.to_byte_range(constant, intensity.DEFAULT).any()
-    constant[5, 5] = 900
-    assert intensity.to_byte_range(constant, intensity.DEFAULT)[5, 5] == 255
-
-
 def test_an_image_with_values_that_are_no_numbers_fails_by_name() -> None:
     pixels = np.full((20, 30), np.nan, dtype=np.float32)
     with pytest.raises(errors.ImageError, match="not a number") as caught:
-        Preparation((16, 16)).frames(tiff(pixels))
+        Preparation(16).frame(open_image(tiff(pixels)).frame(0))
     assert caught.value.stage == "intensity"
 
 
@@ -239,7 +221,8 @@ def test_the_two_photographs_of_scikit_learn_are_read() -> None:
 
     for name in ("china.jpg", "flower.jpg"):
         content = (Path(sklearn.datasets.__file__).parent / "images" / name).read_bytes()
-        facts, (frame,) = Preparation((224, 224)).frames(content)
+        facts, (picture,) = decode(content)
+        frame = Preparation(224).frame(picture)
         assert (facts.width, facts.height) == (640, 427)
         assert frame.pixels.shape == (224, 224, 3)
         assert frame.thumbnail.shape == (256,)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from icehouse import errors
-from icehouse.extract.sources import read_source
+from icehouse.extract.sources import first_of_each, read_source
 from making import draw
 
 
@@ -71,7 +71,7 @@ def test_a_link_that_leads_back_up_does_not_loop(image_folder) -> None:
 
 
 def test_limit_takes_the_first_of_each_class(image_folder) -> None:
-    samples = read_source(image_folder, limit=2).samples
+    samples = first_of_each(read_source(image_folder).samples, 2)
     assert [sample.path for sample in samples] == [
         "covid/0.png",
         "covid/1.png",

@@ -1,0 +1,74 @@
+"""Pseudonyms of the patients that DICOM files name, so that splits cannot leak and nobody is named.
+
+They are keyed hashes. The key lies beside the cache and is never part of it: with it, files added later get the
+same pseudonyms; without it, nobody can find a patient's number by trying them all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from .. import errors
+
+FILE = "icehouse-patients.key"
+VARIABLE = "ICEHOUSE_PATIENTS_KEY"
+"""Names a key file in another place, for caches in several folders that share their patients."""
+
+_BYTES = 32
+_DIGITS = 12
+
+
+class PatientKey:
+    """The key of pseudonyms; read, or made, when the first one is asked for.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where the key lies, unless `ICEHOUSE_PATIENTS_KEY` names a file. None draws one for this process only.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        named = os.environ.get(VARIABLE)
+        self._file = Path(named) if named else folder / FILE if folder is not None else None
+        self._key: bytes | None = None
+
+    def pseudonym(self, *identity: str) -> str:
+        """Return what stands for a patient, such as "patient-3f0c…": the same for the same texts and key.
+
+        Raises
+        ------
+        SourceError
+            If the key cannot be read or written.
+        """
+        if self._key is None:
+            self._key = secrets.token_bytes(_BYTES) if self._file is None else _kept(self._file)
+        message = "\0".join(identity).encode("utf-8", "surrogateescape")
+        return f"patient-{hmac.new(self._key, message, hashlib.sha256).hexdigest()[:_DIGITS]}"
+
+
+def _kept(file: Path) -> bytes:
+    """Return the key in `file`; it is made, readable for its owner only, if there is none."""
+    try:
+        try:
+            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
+                new.write(secrets.token_hex(_BYTES))
+        except FileExistsError:
+            pass
+        key = bytes.fromhex(file.read_text(encoding="ascii").strip())
+    except OSError as error:
+        raise errors.SourceError(
+            f"{file}, the key of patients' pseudonyms, cannot be read or written ({error.strerror}). Name "
+            f"another file with {VARIABLE}."
+        ) from None
+    except ValueError:
+        key = b""
+    if len(key) != _BYTES:
+        raise errors.SourceError(
+            f"{file} holds no key of patients' pseudonyms: {2 * _BYTES} hexadecimal digits. Put the right one "
+            "back; or remove it, and pseudonyms change."
+        )
+    return key

@@ -1,0 +1,152 @@
+"""What the decoding threads do: from a file to the frames and views that its vectors are computed of."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import errors
+from ..cache.keys import key_of
+from . import frames
+from .clock import Clock
+from .decode import Frame, Preparation, open_image
+from .knowledge import Knowledge
+from .picture import Facts, Opened
+
+
+@dataclass(frozen=True)
+class Ready:
+    """One view of one frame, ready for the network."""
+
+    number: int
+    view: int
+    frame: Frame
+
+
+@dataclass(frozen=True)
+class Read:
+    """What reading one file gave.
+
+    Parameters
+    ----------
+    content : bytes or None
+        SHA-256 of its bytes; None if it could not be read.
+    facts : Facts or None
+        None if its vectors are known, or it failed.
+    opened : Opened or None
+        Likewise.
+    chosen : tuple of int
+        The frames that are taken of it.
+    wanted : tuple of int
+        Those of them that a vector is missing of.
+    ready : tuple of Ready
+        What was prepared at once: everything wanted of a file with one frame.
+    failure : ImageError or None
+    """
+
+    content: bytes | None
+    facts: Facts | None = None
+    opened: Opened | None = None
+    chosen: tuple[int, ...] = ()
+    wanted: tuple[int, ...] = ()
+    ready: tuple[Ready, ...] = ()
+    failure: errors.ImageError | None = None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads files as one extraction wants them; threads may use it side by side.
+
+    Parameters
+    ----------
+    preparation : Preparation
+    rule : frames.Rule
+    views : int
+    knowledge : Knowledge
+        The files that need no computing.
+    clock : Clock
+    """
+
+    preparation: Preparation
+    rule: frames.Rule
+    views: int
+    knowledge: Knowledge
+    clock: Clock
+
+    def read(self, file: Path) -> Read:
+        """Read a file, and open it unless its vectors are known; prepare its frame if it has only one."""
+        content = None
+        try:
+            data = read_bytes(file)
+            content = hashlib.sha256(data).digest()
+            if content in self.knowledge.files:
+                return Read(content)
+            started = time.perf_counter()
+            opened = open_image(data)
+            chosen = _chosen(self.rule, opened)
+            wanted = tuple(number for number in chosen if self._missing(content, number))
+            read = Read(content, opened.facts, opened, chosen, wanted)
+            if opened.facts.frames == 1 and wanted:
+                read = Read(content, opened.facts, opened, chosen, (), self._views(read, 0))
+            self.clock.add("decode", started)
+            return read
+        except errors.ImageError as failure:
+            return Read(content, failure=failure)
+
+    def prepare(self, read: Read, number: int) -> tuple[Ready, ...]:
+        """Return the views of a file's frame that are missing.
+
+        Raises
+        ------
+        ImageError
+            Its reason names the frame.
+        """
+        started = time.perf_counter()
+        try:
+            return self._views(read, number)
+        except errors.ImageError as failure:
+            raise errors.ImageError(failure.stage, f"frame {number}: {failure.reason}") from None
+        finally:
+            self.clock.add("decode", started)
+
+    def _views(self, read: Read, number: int) -> tuple[Ready, ...]:
+        assert read.opened is not None
+        assert read.content is not None
+        frame = self.preparation.frame(read.opened.frame(number))
+        return tuple(
+            Ready(number, view, self.preparation.view(frame, read.content, number, view))
+            for view in self._missing(read.content, number)
+        )
+
+    def _missing(self, content: bytes, number: int) -> list[int]:
+        rows = self.knowledge.rows
+        return [view for view in range(self.views) if key_of(content, number, view) not in rows]
+
+
+def _chosen(rule: frames.Rule, opened: Opened) -> tuple[int, ...]:
+    """Return the frames that `rule` takes of a file; one by itself has been decided on (see `series`)."""
+    count = opened.facts.frames
+    if count == 1:
+        return (0,)
+    if not rule.needs_pixels:
+        return rule.choose(count)
+    return frames.choose_open_lung(rule, [frames.evidence(rule, opened.frame(n)) for n in range(count)])
+
+
+def read_bytes(file: Path) -> bytes:
+    """Return a file's bytes; an `ImageError` says why that is not possible."""
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        raise errors.ImageError("read", "no such file") from None
+    except PermissionError:
+        raise errors.ImageError("read", "no permission to read it") from None
+    except IsADirectoryError:
+        raise errors.ImageError("read", "a folder, not a file") from None
+    except OSError as error:
+        raise errors.ImageError("read", error.strerror or str(error)) from None
+    if not data:
+        raise errors.ImageError("read", "an empty file")
+    return data

@@ -1,0 +1,218 @@
+"""Slices that belong together: DICOM files sorted into series, and which slices of a sequence are taken.
+
+A sequence is one series of one patient: DICOM files of one SeriesInstanceUID, or other files of one folder and
+patient. Volumes in one file are sequences of their own; `reading` treats those.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from .. import errors
+from . import dicom_header, frames
+from .decode import open_image
+from .patients import PatientKey
+from .pipeline import in_order
+from .reading import read_bytes
+from .sources import Sample, Source
+
+_FIRST_BYTES = 132
+
+
+def sort_out(source: Source, patients: PatientKey, workers: int) -> Source:
+    """Return a source whose DICOM files have been looked at.
+
+    Their patients become pseudonyms where nothing else is said of them. Those that are no slices or pictures to
+    learn from (localizers, reformats, captured screens, reports) are passed over and counted. In a folder,
+    the slices of a series stand in the order of their positions, else of their instance numbers, else of their
+    names.
+
+    Parameters
+    ----------
+    source : Source
+    patients : PatientKey
+    workers : int
+        Threads that read.
+
+    Raises
+    ------
+    SourceError
+        If nothing is left.
+    """
+    headers = list(in_order(_header, source.samples, workers, ahead=64))
+    kept: list[Sample] = []
+    passed_over: dict[str, list[str]] = {}
+    for sample, header in zip(source.samples, headers, strict=True):
+        if header is not None and header.passed_over is not None:
+            passed_over.setdefault(header.passed_over, []).append(sample.path)
+            continue
+        patient = sample.patient
+        if header is not None and not patient:
+            patient = _pseudonym(header, patients)
+        kept.append(replace(sample, header=header, patient=patient))
+    if not kept:
+        reasons = ", ".join(f"{len(paths)} {reason}" for reason, paths in passed_over.items())
+        raise errors.SourceError(f"Every file was passed over: {reasons}, such as {source.samples[0].path}.")
+    if source.is_folder:
+        kept = _in_slice_order(kept)
+    return replace(source, samples=kept, passed_over=passed_over)
+
+
+def _header(sample: Sample) -> dicom_header.Header | None:
+    """Return the header of a DICOM file; None of any other file, and of one that cannot be read."""
+    try:
+        with sample.file.open("rb") as file:
+            if not dicom_header.looks_like_dicom(file.read(_FIRST_BYTES)):
+                return None
+        return dicom_header.read_header(sample.file)
+    except (OSError, errors.ImageError):
+        return None  # why it fails is said when it is decoded
+
+
+def _pseudonym(header: dicom_header.Header, patients: PatientKey) -> str:
+    """Return what stands for the patient; if unknown, for the study or the series, which are one patient's."""
+    if header.patient_id:
+        return patients.pseudonym("patient", header.patient_id, header.issuer)
+    if header.study:
+        return patients.pseudonym("study", header.study)
+    return patients.pseudonym("series", header.series) if header.series else ""
+
+
+def _in_slice_order(samples: list[Sample]) -> list[Sample]:
+    """Return samples with each series' slices in order, at the places that its files have."""
+    ordered = list(samples)
+    for members in _grouped(samples, range(len(samples))).values():
+        if samples[members[0]].header is not None:
+            for place, index in zip(sorted(members), members, strict=True):
+                ordered[place] = samples[index]
+    return ordered
+
+
+def _grouped(samples: list[Sample], indices: Iterable[int]) -> dict[tuple[str, ...], list[int]]:
+    """Return the sequences among some samples, the members of each in the order of their slices."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for index in indices:
+        sample = samples[index]
+        if sample.header is not None and sample.header.series:
+            key = ("series", sample.header.study, sample.header.series)
+        else:
+            key = ("folder", str(sample.file.parent), sample.patient)
+        groups.setdefault(key, []).append(index)
+    return {key: _sorted(samples, members) for key, members in groups.items()}
+
+
+def _sorted(samples: list[Sample], members: list[int]) -> list[int]:
+    headers = [samples[index].header for index in members]
+    for name in ("position", "instance_number"):
+        values = [getattr(header, name, None) for header in headers]
+        if None not in values and len(set(values)) > 1:
+            pairs = zip(values, members, strict=True)
+            return [
+                index for _, index in sorted(pairs, key=lambda pair: (pair[0], _natural(samples[pair[1]].path)))
+            ]
+    return sorted(members, key=lambda index: _natural(samples[index].path))
+
+
+def _natural(path: str) -> list[tuple[int, int, str]]:
+    """Return a path as a key that sorts IM2 before IM10."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", path)
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Which files of a source are not taken.
+
+    Parameters
+    ----------
+    not_selected : set of int
+        Indices of samples that the rule leaves out.
+    failures : dict of int to ImageError
+        Those whose sequence the rule cannot be applied to.
+    sequences : int
+        How many sequences of files there are.
+    """
+
+    not_selected: set[int] = field(default_factory=set)
+    failures: dict[int, errors.ImageError] = field(default_factory=dict)
+    sequences: int = 0
+
+
+def select(
+    samples: list[Sample],
+    rule: frames.Rule,
+    workers: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Slices:
+    """Apply a rule to the sequences of files of one frame each.
+
+    Parameters
+    ----------
+    samples : list of Sample
+    rule : Rule
+    workers : int
+        Threads that read.
+    progress : callable
+        Called with the number of files looked at.
+    """
+    if rule.text == "all":
+        return Slices()
+
+    def look(sample: Sample) -> _Look:
+        return _look(sample, rule)
+
+    looks = []
+    for found in in_order(look, samples, workers, ahead=4 * workers):
+        looks.append(found)
+        progress(len(looks))
+    slices = Slices()
+    single = [index for index, found in enumerate(looks) if found.frames == 1]
+    groups = _grouped(samples, single)
+    for members in groups.values():
+        try:
+            chosen = _chosen(rule, [looks[index] for index in members])
+        except errors.ImageError as failure:
+            slices.failures.update(dict.fromkeys(members, failure))
+            continue
+        taken = {members[number] for number in chosen}
+        slices.not_selected.update(set(members) - taken)
+    return replace(slices, sequences=len(groups))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How many frames a file has (0 if it cannot be read), and what a rule needs to know of the only one."""
+
+    frames: int
+    evidence: frames.Evidence | errors.ImageError | None = None
+
+
+def _chosen(rule: frames.Rule, looks: list[_Look]) -> tuple[int, ...]:
+    """Return which slices of a sequence are taken."""
+    if not rule.needs_pixels:
+        return rule.choose(len(looks))
+    evidence = []
+    for look in looks:
+        if isinstance(look.evidence, errors.ImageError):
+            raise look.evidence
+        assert look.evidence is not None
+        evidence.append(look.evidence)
+    return frames.choose_open_lung(rule, evidence)
+
+
+def _look(sample: Sample, rule: frames.Rule) -> _Look:
+    if sample.header is not None and not rule.needs_pixels:
+        return _Look(sample.header.frames)
+    try:
+        opened = open_image(read_bytes(sample.file))
+        if opened.facts.frames > 1 or not rule.needs_pixels:
+            return _Look(opened.facts.frames)
+        picture = opened.frame(0)
+    except errors.ImageError:
+        return _Look(0)  # why it fails is said when it is extracted
+    try:
+        return _Look(1, frames.evidence(rule, picture))
+    except errors.ImageError as failure:
+        return _Look(1, failure)
