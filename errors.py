@@ -49,7 +49,7 @@ class ImageError(IcehouseError, ValueError):
 
     Parameters
     ----------
-    stage : {"read", "decode", "intensity", "network"}
+    stage : {"read", "decode", "frames", "intensity", "network"}
         Where it failed; written to the cache's failures table.
     reason : str
         Why, in a few words.

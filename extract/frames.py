@@ -128,7 +128,9 @@ def evidence(rule: Rule, picture: Picture) -> Evidence:
     if pixels.ndim != 2:
         raise errors.ImageError("frames", "open-lung needs grey slices, and this one is in colour")
     if picture.kind == X_RAY or picture.inverted:
-        raise errors.ImageError("frames", "open-lung needs slices of a CT, and this is a radiograph")
+        raise errors.ImageError(
+            "frames", "open-lung needs slices of a CT, and this is a radiograph or inverted"
+        )
     measured: NDArray[np.bool_] = np.isfinite(pixels)
     if picture.padding is not None:
         measured &= ~picture.padding
@@ -186,7 +188,9 @@ def choose_open_lung(rule: Rule, sequence: Sequence[Evidence]) -> tuple[int, ...
     most = max((frame.most for frame in sequence if frame.region), default=np.nan)
     if not most > least:
         raise errors.ImageError(
-            "frames", f"open-lung needs pixels that differ, and all of the sequence are {most:g}"
+            "frames",
+            f"{rule.text} needs pixels that differ, and all of the sequence are {most:g}; "
+            "give all, middle or every:N",
         )
     if rule.threshold is None:
         threshold = threshold_of(sequence)
@@ -213,9 +217,10 @@ def choose_open_lung(rule: Rule, sequence: Sequence[Evidence]) -> tuple[int, ...
 
 
 def threshold_of(sequence: Sequence[Evidence]) -> float:
-    """Return the T of the default rule: −500 HU where all frames are CTs, else `valley` of the region's cells.
+    """Return the T of the default rule: −500 HU where all frames are CTs, else `valley` of the frames' middles.
 
-    The region lies within the circle that a scanner sees, so that what surrounds it plays no part.
+    The middle half of the rows and columns lies within the circle that a scanner sees, so that whatever fills
+    the corners plays no part.
 
     Raises
     ------
@@ -230,7 +235,7 @@ def threshold_of(sequence: Sequence[Evidence]) -> float:
     measured = [frame for frame in sequence if frame.region]
     if all(frame.least >= 0 and frame.most <= 1 for frame in measured):
         raise errors.ImageError("frames", f"open-lung finds no threshold in values between 0 and 1; {_INSTEAD}")
-    return valley([frame.cells[_region(frame.cells.shape)] for frame in measured])
+    return valley([frame.cells[_middle(frame.cells.shape)] for frame in measured])
 
 
 def valley(samples: Sequence[NDArray[np.float32]]) -> float:
@@ -243,20 +248,20 @@ def valley(samples: Sequence[NDArray[np.float32]]) -> float:
     Parameters
     ----------
     samples : sequence of ndarray
-        Values of any shapes; those that are not a number are passed over.
+        Values of any shapes; those that are infinite or not a number are passed over.
 
     Raises
     ------
     ImageError
-        If there are not two classes: around the threshold lie more than half as many values as around the mean
-        of either.
+        If there are not two classes: of bins a fifth of the means' distance wide, the one around the threshold
+        holds more than three quarters as many values as the fullest on either side.
 
     References
     ----------
     Otsu, IEEE Transactions on Systems, Man, and Cybernetics 9:62, 1979; Ridler and Calvard, same 8:630, 1978.
     """
     values = np.concatenate([sample.ravel() for sample in samples]).astype(np.float64)
-    values = np.sort(values[~np.isnan(values)])
+    values = np.sort(values[np.isfinite(values)])
     refusal = errors.ImageError("frames", f"open-lung finds no valley between air and tissue; {_INSTEAD}")
     if len(values) < 2:
         raise refusal
@@ -267,13 +272,14 @@ def valley(samples: Sequence[NDArray[np.float32]]) -> float:
     bright = (sums[-1] - sums[:-1]) / (len(values) - below)
     best = int(np.argmax(below * (len(values) - below) * (bright - dark) ** 2))
     means = np.array([dark[best], bright[best]])
-    threshold, width = float(means.mean()), float(means[1] - means[0]) / 10
+    threshold, width = float(means.mean()), float(means[1] - means[0]) / 5
     if width <= 0:
         raise refusal
-    around_dark, around_bright, around = (
-        int(np.count_nonzero(np.abs(values - centre) < width)) for centre in (*means, threshold)
+    steps = np.floor((values - threshold) / width + 0.5).astype(np.int64)  # 0 around the threshold
+    air, around, tissue = (
+        np.bincount(np.abs(steps[side])).max(initial=0) for side in (steps < 0, steps == 0, steps > 0)
     )
-    if around > min(around_dark, around_bright) / 2:
+    if around > 0.75 * min(air, tissue):  # about 1 for one class, be it uniform or normal
         raise refusal
     return threshold
 
@@ -286,16 +292,23 @@ def _region(shape: tuple[int, ...]) -> tuple[slice, slice]:
     return slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1))
 
 
+def _middle(shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Return the middle half of the rows and of the columns."""
+    height, width = shape
+    return slice(height // 4, height - height // 4), slice(width // 4, width - width // 4)
+
+
 def _averaged(pixels: Pixels, measured: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return a frame as cells, each the average of what was measured in a square of pixels."""
+    """Return a frame as cells, each the average of what was measured in a rectangle of pixels."""
     height, width = pixels.shape
-    side = min(-(-max(height, width) // _CELLS), height, width)
-    whole = (slice(height // side * side), slice(width // side * side))
-    squares = (height // side, side, width // side, side)
-    sums = np.where(measured, pixels, 0)[whole].reshape(squares).sum(axis=(1, 3), dtype=np.float64)
-    counts = measured[whole].reshape(squares).sum(axis=(1, 3))
-    cells: NDArray[np.float32] = np.full(sums.shape, np.nan, dtype=np.float32)
-    np.divide(sums, counts, out=cells, where=counts > 0, casting="same_kind")
+    tall, wide = -(-height // _CELLS), -(-width // _CELLS)
+    whole = (slice(height // tall * tall), slice(width // wide * wide))
+    parts = (height // tall, tall, width // wide, wide)
+    counts = measured[whole].reshape(parts).sum(axis=(1, 3))
+    cells: NDArray[np.float32] = np.full(counts.shape, np.nan, dtype=np.float32)
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite, and no threshold is found in them
+        sums = np.where(measured, pixels, 0)[whole].reshape(parts).sum(axis=(1, 3), dtype=np.float64)
+        np.divide(sums, counts, out=cells, where=counts > 0, casting="same_kind")
     return cells
 
 

@@ -130,7 +130,7 @@ def render(
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j].astype(np.float32)
     tilt, scale = float(generator.normal(0, 0.025)), float(generator.normal(1.0, 0.045))
     dx, dy = generator.normal(0, 0.03, 2).tolist()
-    u, v = (turned / scale for turned in _turned(x - dx, y - dy, tilt))
+    u, v = (axis / scale for axis in turned(x - dx, y - dy, tilt))
     anatomy = _Anatomy(u, v, generator)
     picture = anatomy.picture()
     lesion = None
@@ -158,8 +158,8 @@ class _Anatomy:
         self.aeration = about(0.42, 0.025)
         self.first_rib, self.rib_gap = about(-0.74, 0.015), about(0.142, 0.006)
         cx, cy, rx, ry = about(0.11, 0.02), about(0.24, 0.03), about(0.30, 0.035), about(0.25, 0.03)
-        heart = _step(1 - np.hypot((u - cx) / rx, (v - cy) / ry), 0.08)
-        aorta = _step(1 - np.hypot((u - 0.10) / 0.10, (v + 0.28) / 0.12), 0.15)
+        heart = step(1 - np.hypot((u - cx) / rx, (v - cy) / ry), 0.08)
+        aorta = step(1 - np.hypot((u - 0.10) / 0.10, (v + 0.28) / 0.12), 0.15)
         self.heart = np.maximum(heart, 0.8 * aorta)
         lungs = np.maximum(self._lung(-1, about(0.40, 0.05)), self._lung(1, about(0.46, 0.05)))
         self.lungs = lungs * (1 - 0.92 * self.heart)
@@ -171,16 +171,16 @@ class _Anatomy:
         outer = self.width * (1 - (1 - height) ** 2.3) ** 0.6
         inner = 0.12 + 0.05 * np.sin(np.pi * height)
         base = dome + 0.9 * (across - 0.30) ** 2 * np.where(across > 0.30, 1.6, 0.5)
-        sides = _step(across - inner, 0.02) * _step(outer - across, 0.025)
-        lung: Picture = sides * _step(base - self.v, 0.025)
+        sides = step(across - inner, 0.02) * step(outer - across, 0.025)
+        lung: Picture = sides * step(base - self.v, 0.025)
         return lung
 
     def picture(self) -> Picture:
         """Return the radiograph before the scanner's own rendering, about 0 (black) to 1 (white)."""
         u, v, g = self.u, self.v, self.generator
-        half = 0.22 + 0.74 * _smooth((v + 1.12) / 0.62)
-        body = _step(half - self.across, 0.03)
-        tissue = 0.60 + 0.13 * _smooth((v - 0.25) / 0.5) - 0.14 * self.across**2
+        half = 0.22 + 0.74 * smooth((v + 1.12) / 0.62)
+        body = step(half - self.across, 0.03)
+        tissue = 0.60 + 0.13 * smooth((v - 0.25) / 0.5) - 0.14 * self.across**2
         aeration = self.aeration * (0.92 + 0.12 * _texture(len(u), 4, g))
         picture = tissue - aeration * self.lungs + self._mediastinum()
         picture = picture + self._ribs() + self._clavicles() + self._vessels() * self.lungs
@@ -189,9 +189,9 @@ class _Anatomy:
         return shown
 
     def _mediastinum(self) -> Picture:
-        spine = _step(0.085 - self.across, 0.025) * (0.05 + 0.02 * np.cos(2 * np.pi * (self.v + 1) / 0.125))
-        band = 0.14 * _step(0.13 - self.across, 0.05)
-        trachea = 0.09 * _step(0.04 - self.across, 0.02) * _step(-0.40 - self.v, 0.08)
+        spine = step(0.085 - self.across, 0.025) * (0.05 + 0.02 * np.cos(2 * np.pi * (self.v + 1) / 0.125))
+        band = 0.14 * step(0.13 - self.across, 0.05)
+        trachea = 0.09 * step(0.04 - self.across, 0.02) * step(-0.40 - self.v, 0.08)
         return np.maximum(band, 0.15 * self.heart) + spine - trachea
 
     def _ribs(self) -> Picture:
@@ -203,13 +203,13 @@ class _Anatomy:
             start = self.first_rib + number * self.rib_gap
             posterior += _band(v - start - outwards, 0.026)
             anterior += _band(v - start - 0.34 + 0.42 * (across - 0.10), 0.030)
-        ribs = 0.075 * posterior * _step(across - 0.06, 0.03) + 0.030 * anterior * _step(across - 0.24, 0.08)
-        cage: Picture = ribs * _step(self.width + 0.06 - across, 0.05) * _step(0.62 - v, 0.1)
+        ribs = 0.075 * posterior * step(across - 0.06, 0.03) + 0.030 * anterior * step(across - 0.24, 0.08)
+        cage: Picture = ribs * step(self.width + 0.06 - across, 0.05) * step(0.62 - v, 0.1)
         return cage
 
     def _clavicles(self) -> Picture:
         line = self.v + 0.60 + 0.20 * (self.across - 0.06) - 0.10 * np.sin(5 * self.across)
-        ends = _step(self.across - 0.07, 0.03) * _step(0.80 - self.across, 0.04)
+        ends = step(self.across - 0.07, 0.03) * step(0.80 - self.across, 0.04)
         clavicles: Picture = 0.13 * _band(line, 0.030) * ends
         return clavicles
 
@@ -222,12 +222,10 @@ class _Anatomy:
             drawn = np.maximum(drawn, 0.10 * np.exp(-hilum))
             for _ in range(11):
                 angle, bend, reach = g.uniform(-1.25, 1.25), g.normal(0, 0.5), g.uniform(0.35, 0.6)
-                along, off = _turned(side * self.u - 0.15, self.v + 0.02, float(angle))
+                along, off = turned(side * self.u - 0.15, self.v + 0.02, float(angle))
                 off = (off + float(bend) * along**2) / np.clip(0.018 * (1 - along / 0.62), thinnest, None)
                 branch = (
-                    np.clip(1 - off**2 / 2, 0, None)
-                    * _step(along, 0.04)
-                    * _smooth((float(reach) - along) / 0.3)
+                    np.clip(1 - off**2 / 2, 0, None) * step(along, 0.04) * smooth((float(reach) - along) / 0.3)
                 )
                 drawn = np.maximum(drawn, 0.09 * branch)
         return drawn
@@ -241,26 +239,26 @@ def _opacity(x: Picture, y: Picture, lungs: Picture, generator: np.random.Genera
     radius, squashed, angle, density = generator.uniform(
         (0.19, 0.75, 0, 0.40), (0.29, 1.3, np.pi, 0.54)
     ).tolist()
-    along, off = _turned(x - x[row, column], y - y[row, column], angle)
+    along, off = turned(x - x[row, column], y - y[row, column], angle)
     distance = (along**2 * squashed + off**2 / squashed) / radius**2
     patches = np.clip(0.35 + 1.1 * _texture(size, 14, generator), 0, 1.3)
     cloud = density * np.exp(-1.1 * distance) * patches * (0.15 + 0.85 * lungs)
     return cloud, Lesion(column, row, radius * size / 2)
 
 
-def _turned(x: Picture, y: Picture, angle: float) -> tuple[Picture, Picture]:
+def turned(x: Picture, y: Picture, angle: float) -> tuple[Picture, Picture]:
     """Return coordinates along and across a direction."""
     cosine, sine = float(np.cos(angle)), float(np.sin(angle))
     return x * cosine + y * sine, y * cosine - x * sine
 
 
-def _step(values: Picture, width: float) -> Picture:
+def step(values: Picture, width: float) -> Picture:
     """0 below zero, 1 above, with a ramp as wide as `width` in between."""
     step: Picture = np.clip(values / np.float32(width) + np.float32(0.5), 0, 1)
     return step
 
 
-def _smooth(values: Picture) -> Picture:
+def smooth(values: Picture) -> Picture:
     """From 0 at zero to 1 at one without a kink."""
     t = np.clip(values, 0, 1)
     smooth: Picture = t * t * (3 - 2 * t)
@@ -270,7 +268,7 @@ def _smooth(values: Picture) -> Picture:
 def _band(offset: Picture, half_width: float) -> Picture:
     """A stripe that is a little brighter at both edges, as the cortex of a bone is."""
     off = np.abs(offset) - np.float32(half_width)
-    band: Picture = 0.75 * _step(-off, 0.012) + 0.45 * np.clip(1 - (off / 0.012) ** 2, 0, None)
+    band: Picture = 0.75 * step(-off, 0.012) + 0.45 * np.clip(1 - (off / 0.012) ** 2, 0, None)
     return band
 
 
