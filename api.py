@@ -255,6 +255,8 @@ def run_rounds(
     test_size: float = 0.3,
     seed: int = 0,
     positive: str | None = None,
+    layer: str | None = None,
+    test_views: str = "first",
     labels: StrPath | None = None,
     jobs: int | None = None,
     partial: bool = False,
@@ -278,6 +280,10 @@ def run_rounds(
         The same seed gives the same numbers.
     positive : str, optional
         The positive class of two, where the names do not tell.
+    layer : str, optional
+        Whose vectors, of a cache with several layers; its first one unless told.
+    test_views : str
+        `first` tests each frame by its unaltered view, `mean` by the mean of the scores over all its views.
     labels : str or Path, optional
         A CSV file with a column `path` whose label, patient and split take the place of the cache's.
     jobs : int, optional
@@ -306,12 +312,12 @@ def run_rounds(
     from .classify import runs
 
     specs = kinds.parse_all(list(heads))
-    protocol = judging.Protocol(rounds=rounds, test_size=test_size, seed=seed, jobs=jobs)
+    protocol = judging.Protocol(rounds=rounds, test_size=test_size, seed=seed, jobs=jobs, test_views=test_views)
     protocol.check()
     opened = cache if isinstance(cache, Cache) and labels is None else Cache(_path_of(cache))
     try:
         unnamed = opened.relabel(labels) if labels is not None else 0
-        problem = problems.from_cache(opened, positive=positive, partial=partial)
+        problem = problems.from_cache(opened, positive=positive, partial=partial, layer=layer)
     finally:
         if opened is not cache:
             opened.close()
@@ -325,7 +331,7 @@ def run_rounds(
         problem,
         specs,
         protocol,
-        opened.fingerprint,
+        opened.header.fingerprints[problem.layer],
         made_with=runs.made_with(opened) if out is not None else None,
         out=Path(out) if out is not None else None,
         overwrite=overwrite,

@@ -168,6 +168,14 @@ def extract(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed gives the same numbers."
 )
 @click.option("--positive", help="The positive class of two, where the names do not tell.")
+@click.option("--layer", help="Whose vectors, of a cache with several layers.  [default: the first]")
+@click.option(
+    "--test-views",
+    type=click.Choice(["first", "mean"]),
+    default="first",
+    show_default=True,
+    help="Test a picture itself, or the mean of the scores over its views.",
+)
 @click.option(
     "--labels", type=click.Path(), help="A CSV file (path, label, patient, ...) in place of the cache's labels."
 )

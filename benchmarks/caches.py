@@ -50,9 +50,12 @@ def synthetic(rows: int, path: Path, seed: int) -> None:
         state=np.full(rows, "done"),
         format=text,
         mode=text,
+        kind=np.full(rows, ""),
+        chosen=np.full(rows, ""),
         width=number,
         height=number,
         bits=number,
+        frames=np.ones_like(number),
     )
     with Staging(path) as staging:
         staging.begin(recipe)
@@ -70,7 +73,7 @@ def synthetic(rows: int, path: Path, seed: int) -> None:
                 maker={},
             )
             staging.add(block)
-        contents = Contents(recipe, ("avg_pool",), {}, samples, [], [{"time": ""}])
+        contents = Contents(recipe, ("avg_pool",), {"frames": "all", "views": 1}, samples, [], [{"time": ""}])
         commit(path, None, staging.blocks(), contents)
         staging.clear()
 

@@ -47,9 +47,12 @@ def synthetic(images: int, classes: int, path: Path) -> None:
         state=np.full(images, "done"),
         format=empty,
         mode=empty,
+        kind=empty,
+        chosen=empty,
         width=number,
         height=number,
         bits=number,
+        frames=np.ones_like(number),
     )
     block = Block(
         content=content,
@@ -62,7 +65,8 @@ def synthetic(images: int, classes: int, path: Path) -> None:
         canaries={},
         maker={},
     )
-    contents = Contents({"kind": "synthetic"}, ("avg_pool",), {}, samples, [], [{"time": ""}])
+    selection = {"frames": "all", "views": 1}
+    contents = Contents({"kind": "synthetic"}, ("avg_pool",), selection, samples, [], [{"time": ""}])
     commit(path, None, [block], contents)
 
 

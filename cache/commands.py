@@ -57,7 +57,7 @@ def verify(ctx: click.Context, file: Path, sample: int | None, as_json: bool) ->
 @cache.command()
 @click.argument("file", type=_file)
 @click.option("-o", "--output", type=_file, help="A new file; in place unless given.")
-@click.option("--compact", is_flag=True, help="Drop vectors of images that no sample names any more.")
+@click.option("--compact", is_flag=True, help="Drop vectors that no sample takes any more.")
 @json_option
 @debug_option
 def repair(file: Path, output: Path | None, compact: bool, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import errors
 from .anonymize import Pseudonyms
 from .rows import CacheRows, RowSource, arrange, without_spare
 from .staging import Block
@@ -44,31 +45,53 @@ def commit(
     ------
     CacheDamaged
         If the vectors of `old` no longer match their checksums.
+    RecipeMismatch
+        If `old` or a block has vectors of other layers than `contents`.
+
+    Notes
+    -----
+    The mean feature map is of all frames or of none: a block without one, where maps are of different shapes,
+    leaves the cache without maps for good.
     """
     sources: list[RowSource] = [CacheRows(old)] if old else []
     keys = [old.image_keys] if old else []
+    if old is not None:
+        _check_layers(old.layers, contents, str(path))
     canaries = old.canaries() if old else {}
     maps = MapSum.of(old) if old else None
+    mapped = old is None or not old.rows or maps is not None
     makers: list[dict[str, Any]] = []
     held = set(keys[0].tolist()) if old else set()
     for number, block in enumerate(blocks):
         sources.append(_BlockRows(blocks, number, list(block.columns())))
+        _check_layers(block.vectors, contents, "a block of an interrupted run")
         keys.append(block.keys)
         canaries = canaries or block.canaries
         if block.maker not in makers:
             makers.append(block.maker)
         new = set(block.keys.tolist())
-        if not new & held:  # a sum cannot be taken apart: a block counts whole or not at all
-            maps = MapSum(block.map_sum, len(new)).plus(maps)
+        sums = None if block.map_sum is None else MapSum(block.map_sum, len(new))
+        mapped = mapped and sums is not None and sums.fits(maps)
+        if mapped and sums is not None and not new & held:
+            maps = sums.plus(maps)  # a sum cannot be taken apart: a block counts whole or not at all
         held |= new
     order = arrange(keys, contents.samples)
     entry = {**contents.provenance[0], "rows": len(order) - (old.rows if old else 0), "computed_by": makers}
     provenance = [*(old.provenance() if old else ()), entry]
-    contents = replace(contents, provenance=provenance, canaries=canaries, maps=maps)
+    contents = replace(contents, provenance=provenance, canaries=canaries, maps=maps if mapped else None)
     if pseudonyms is not None:
-        order = without_spare(order, keys, contents.samples)
+        order = without_spare(order, keys, contents.samples, contents.views)
         contents, sources = pseudonyms.contents(contents), [pseudonyms.rows(source) for source in sources]
     write(path, contents, sources, order)
+
+
+def _check_layers(held: Collection[str], contents: Contents, where: str) -> None:
+    """Raise `RecipeMismatch` rather than write a cache of which a layer lacks vectors."""
+    if set(held) != set(contents.layers):
+        raise errors.RecipeMismatch(
+            f"{where} holds vectors of {', '.join(held)}, where {', '.join(contents.layers)} are to be kept. "
+            "Ask for the same layers, or write to another file."
+        )
 
 
 class _BlockRows:

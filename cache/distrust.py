@@ -28,6 +28,9 @@ _FLETCHER32_BYTES = 4
 _PLAIN = (h5py.h5t.INTEGER, h5py.h5t.ENUM, h5py.h5t.STRING)
 """The classes of a number, a truth value and a text."""
 
+_FRAMES = {"samples/frames", "samples/chosen", "samples/kind"}
+"""What caches lack that were made before samples had frames."""
+
 _STUMBLES = (OSError, RuntimeError, LookupError, ArithmeticError, TypeError, ValueError)
 """What HDF5 and h5py raise over broken structures."""
 
@@ -42,6 +45,11 @@ class Header:
     complete: bool
     anonymized: bool
     created_by: str
+
+    @property
+    def views(self) -> int:
+        """How many views of each frame were asked for."""
+        return int(self.selection["views"])
 
 
 def open_file(path: Path) -> h5py.File:
@@ -85,7 +93,13 @@ def examine(file: h5py.File, path: Path) -> Header:
         raise _stumbled(path, error) from None
     wanted = {name for name in layout.FIXED if name not in layout.OPTIONAL}
     wanted |= {f"vectors/{layer}" for layer in header.fingerprints}
-    if missing := sorted(wanted - found):
+    missing = sorted(wanted - found)
+    if missing and set(missing) <= _FRAMES:
+        raise errors.CacheDamaged(
+            f"{path} lacks {missing[0]}: it is of an icehouse that knew of no frames and views, before format "
+            "1 was settled. Extract it anew."
+        )
+    if missing:
         raise errors.CacheDamaged(f"{path} lacks {missing[0]}; the file is damaged.")
     allowed = {f"{family}/{layer}" for family in ("vectors", "canary") for layer in header.fingerprints}
     if unknown := sorted(name for name in found - allowed if name.startswith(("vectors/", "canary/"))):
@@ -192,6 +206,8 @@ def _read_header(file: h5py.File, path: Path) -> Header:
         )
     if fault := layout.fault_in([recipe, prints, selection, str(values["created_by"])]):
         raise errors.CacheDamaged(f"{path}: a text in its attributes {fault}; refused.")
+    if fault := layout.fault_of_selection(selection):
+        raise errors.CacheDamaged(f"{path}: the selection {fault}; refused.")
     return Header(
         recipe,
         prints,

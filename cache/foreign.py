@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from . import arrays, layout, parquet, tabular
+from . import arrays, chosen, layout, parquet, tabular
 from .keys import contents_of, first_of_each, keys_of
 from .rows import ArrayRows, Order
 from .samples import DONE, Samples
@@ -28,7 +28,6 @@ from .writing import Contents, provenance_entry, write
 
 _HEX_CONTENT = re.compile("[0-9a-fA-F]{64}")
 _LAYER = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-_MAX_FRAME = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def import_vectors(
     matrix, said = _READERS[suffix](vectors, column)
     said = _with_table(said, len(matrix), table)
     rows = _arrange(matrix, said, vectors)
-    samples = _samples(rows, said)
+    samples = _samples(rows, said, vectors)
     keys = keys_of(rows.content, rows.frame, np.zeros(len(rows.frame), dtype=np.int16))
     kept = _distinct(rows, keys, vectors)
     entry = provenance_entry(imported=vectors.name, rows=len(kept))
@@ -250,9 +249,10 @@ def _frames(said: Columns, count: int, file: Path) -> NDArray[np.int32]:
         return np.zeros(count, dtype=np.int32)
     texts = said.texts["frame"].tolist()
     for row, text in enumerate(texts):
-        if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= _MAX_FRAME):
+        if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) < layout.MAX_FRAMES):
             raise errors.SourceError(
-                f"{file}, row {row + 1}: the frame is {text[:40]!r}; frames are numbered 0, 1, 2 and so on."
+                f"{file}, row {row + 1}: the frame is {text[:40]!r}; frames are numbered 0, 1, 2 and so "
+                f"on, up to {layout.MAX_FRAMES - 1}."
             )
     return np.array(texts, dtype=np.int64).astype(np.int32)
 
@@ -274,10 +274,11 @@ def _contents(
     return content, texts != ""
 
 
-def _samples(rows: _Rows, said: Columns) -> Samples:
+def _samples(rows: _Rows, said: Columns, file: Path) -> Samples:
     first = np.unique(rows.sample, return_index=True)[1]
     number, empty = rows.number[first], np.full(len(first), "")
     zeros = np.zeros(len(first), dtype=np.int32)
+    frames, taken = _chosen(rows, first, file)
     texts = {name: values[number] for name, values in said.texts.items()}
     return Samples(
         path=rows.path[first],
@@ -288,11 +289,31 @@ def _samples(rows: _Rows, said: Columns) -> Samples:
         state=np.full(len(first), DONE),
         format=empty,
         mode=empty,
+        kind=empty,
+        chosen=taken,
         width=zeros,
         height=zeros,
         bits=zeros,
+        frames=frames,
         columns={name: values[number] for name, values in said.own.items()},
     )
+
+
+def _chosen(rows: _Rows, first: NDArray[np.intp], file: Path) -> tuple[NDArray[np.int32], NDArray[np.str_]]:
+    """Return how many frames each sample's content has, as far as the rows tell, and which the sample takes."""
+    _, image = np.unique(contents_of(rows.content), return_inverse=True)
+    totals = np.zeros(len(rows.frame), dtype=np.int32)
+    np.maximum.at(totals, image, rows.frame + 1)
+    frames = totals[image[first]]
+    counts = np.diff(first, append=len(rows.frame))
+    texts = [""] * len(first)
+    for sample in np.flatnonzero(counts < frames).tolist():
+        part = slice(first[sample], first[sample] + counts[sample])
+        try:
+            texts[sample] = chosen.text_of(rows.frame[part], int(frames[sample]))
+        except ValueError as error:
+            raise errors.SourceError(f"{file}, row {rows.number[first[sample]] + 1}: {error}.") from None
+    return frames, np.array(texts)
 
 
 def _distinct(rows: _Rows, keys: NDArray[np.bytes_], file: Path) -> NDArray[np.intp]:
@@ -301,7 +322,7 @@ def _distinct(rows: _Rows, keys: NDArray[np.bytes_], file: Path) -> NDArray[np.i
     Raises
     ------
     SourceError
-        If rows of one frame have different vectors, or samples of one content have not the same frames.
+        If rows of one frame have different vectors.
     """
     kept = first_of_each(keys)
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
@@ -312,14 +333,4 @@ def _distinct(rows: _Rows, keys: NDArray[np.bytes_], file: Path) -> NDArray[np.i
                 f"{file}, rows {rows.number[twin] + 1} and {rows.number[place] + 1}: they have the same "
                 "content and frame, but different vectors."
             )
-    _, image = np.unique(contents_of(rows.content), return_inverse=True)
-    frames = np.bincount(image[kept])
-    has = np.bincount(rows.sample)[rows.sample]
-    if len(lacking := np.flatnonzero(has < frames[image])):
-        place = lacking[0]
-        other = np.flatnonzero((image == image[place]) & (rows.sample != rows.sample[place]))
-        raise errors.SourceError(
-            f"{file}, rows {rows.number[place] + 1} and {rows.number[other[0]] + 1}: they have the same "
-            "content, but their paths do not have the same frames."
-        )
     return kept

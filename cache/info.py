@@ -18,7 +18,8 @@ def describe(cache: Cache) -> dict[str, Any]:
     """Return what `cache` is, what it was made with and what it holds.
 
     Counts of samples by state, label and split leave out what is empty; `rows` counts vectors, of which
-    some may belong to images that no sample names any more (`spare`).
+    some may be of images, frames or views that no sample takes (`spare`); `frames` counts those of the samples'
+    files, as far as they are known.
     """
     header = cache.header
     return {
@@ -34,6 +35,8 @@ def describe(cache: Cache) -> dict[str, Any]:
         "rows": cache.rows,
         "spare": int(cache.spare.sum()),
         "samples": cache.shape("samples/path")[0],
+        "frames": int(cache.read("samples/frames").sum(dtype=np.int64)),
+        "kinds": cache.counts("kind"),
         "states": cache.counts("state"),
         "labels": cache.counts("label"),
         "splits": cache.counts("split"),
@@ -53,8 +56,8 @@ def compare(first: Cache, second: Cache) -> dict[str, Any]:
         `same_recipe`; `fields`, each with `field`, `first`, `second`; `layers` with whether their fingerprints
         are the same, None where only one cache has it; `canary_distance`, None unless both have canaries;
         `selection`, the fields that differ there; `images`, how many distinct contents are in both, the first
-        or the second only, None if they cannot be known; `relabelled`, how many of those in both have another
-        label.
+        or the second only, None if they cannot be known; `relabelled` and `rechosen`, how many of those in both
+        have another label, or other frames chosen.
     """
     prints = (first.header.fingerprints, second.header.fingerprints)
     return {
@@ -70,7 +73,8 @@ def compare(first: Cache, second: Cache) -> dict[str, Any]:
         "selection": _fields(first.header.selection, second.header.selection),
         "samples": [len(first.samples), len(second.samples)],
         "images": None if first.anonymized or second.anonymized else _overlap(first, second),
-        "relabelled": None if first.anonymized or second.anonymized else _relabelled(first, second),
+        "relabelled": None if first.anonymized or second.anonymized else _changed(first, second, "label"),
+        "rechosen": None if first.anonymized or second.anonymized else _changed(first, second, "chosen"),
     }
 
 
@@ -96,13 +100,14 @@ def _overlap(first: Cache, second: Cache) -> dict[str, int]:
     return {"both": both, "first_only": len(one) - both, "second_only": len(two) - both}
 
 
-def _relabelled(first: Cache, second: Cache) -> int:
-    labels = [
+def _changed(first: Cache, second: Cache, column: str) -> int:
+    """Return of how many contents in both caches finished samples say different things."""
+    said = [
         {
-            content: label
-            for content, label, state in zip(
+            content: text
+            for content, text, state in zip(
                 as_bytes(contents_of(cache.samples.content)),
-                cache.samples.label.tolist(),
+                getattr(cache.samples, column).tolist(),
                 cache.samples.state.tolist(),
                 strict=True,
             )
@@ -110,5 +115,5 @@ def _relabelled(first: Cache, second: Cache) -> int:
         }
         for cache in (first, second)
     ]
-    shared = labels[0].keys() & labels[1].keys()
-    return sum(labels[0][content] != labels[1][content] for content in shared)
+    shared = said[0].keys() & said[1].keys()
+    return sum(said[0][content] != said[1][content] for content in shared)

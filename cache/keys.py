@@ -48,6 +48,24 @@ def contents_in(keys: Keys) -> NDArray[np.bytes_]:
     return contents_of(packed)
 
 
+def frames_in(keys: Keys) -> NDArray[np.int32]:
+    """Return the frame of each key, shape (n,)."""
+    return _number_in(keys, ">i4", CONTENT_BYTES).astype(np.int32)
+
+
+def views_in(keys: Keys) -> NDArray[np.int16]:
+    """Return the view of each key, shape (n,)."""
+    return _number_in(keys, ">i2", CONTENT_BYTES + 4).astype(np.int16)
+
+
+def _number_in(keys: Keys, kind: str, offset: int) -> NDArray[np.integer]:
+    parts = np.dtype(
+        {"names": ["number"], "formats": [kind], "offsets": [offset], "itemsize": keys.dtype.itemsize}
+    )
+    number: NDArray[np.integer] = np.ascontiguousarray(keys).view(parts)["number"]
+    return number
+
+
 def as_bytes(keys: Keys) -> list[bytes]:
     """Return keys or contents as Python bytes of their full length, trailing zeros included."""
     return list(keys.view(f"V{keys.dtype.itemsize}").tolist())

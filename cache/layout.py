@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,10 @@ MAX_LAYERS = 64
 MAX_COLUMNS = 256
 _TEXTS_AT_ONCE = 16 * BLOCK_ROWS
 MAX_PROVENANCE = 100_000
+MAX_FRAMES = 1_000_000
+"""Of one file; ten times what the longest volumes have, and soon looked through."""
+MAX_VIEWS = 2**15 - 1
+"""Of one frame: what the type of `images/view` can number."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,12 @@ FIXED: dict[str, Spec] = {
     "samples/state": Spec("S", (), True, (16,)),
     "samples/format": _TEXT,
     "samples/mode": _TEXT,
+    "samples/kind": _TEXT,
+    "samples/chosen": _TEXT,
     "samples/width": _INT32,
     "samples/height": _INT32,
     "samples/bits": _INT32,
+    "samples/frames": _INT32,
     "failures/path": _TEXT,
     "failures/stage": _TEXT,
     "failures/reason": _TEXT,
@@ -150,6 +157,20 @@ def parse_json(text: str) -> Any:
         raise ValueError(f"{constant} is no JSON")
 
     return json.loads(text, parse_constant=refuse)
+
+
+def fault_of_selection(selection: Mapping[str, Any]) -> str | None:
+    """Return why a cache could not be of this selection, or None if it can."""
+    frames, views, layers = (selection.get(name) for name in ("frames", "views", "layers"))
+    if not isinstance(frames, str):
+        return "does not say which frames were asked for"
+    if type(views) is not int or not 1 <= views <= MAX_VIEWS:
+        return f"does not say how many views were asked for, 1 to {MAX_VIEWS}"
+    if "layers" in selection and not (
+        isinstance(layers, list) and all(isinstance(name, str) for name in layers)
+    ):
+        return "does not say which layers were asked for"
+    return None
 
 
 def fault_in(value: Any) -> str | None:

@@ -22,6 +22,9 @@ from .staging import making
 from .store import Cache
 from .writing import Contents, MapSum, provenance_entry, write
 
+MIXED = "mixed"
+"""What is said of the frames that were asked for, where that is not the same for all samples."""
+
 _MAY_CONFLICT = ("label", "patient", "split")
 _LISTED = 20
 
@@ -57,7 +60,8 @@ def merge(
     dict
         `rows`, `samples`, `kept_once`: how many vectors stood in more than one cache, `resolved`: how many
         conflicts `prefer` decided, `unrecognized`: whether images and patients that stand in two of the caches
-        could not be recognized, as one is anonymized.
+        could not be recognized, as one is anonymized, `selection`: that of the new cache, `notes`: a sentence
+        for each way in which it is not that of all.
 
     Raises
     ------
@@ -66,6 +70,12 @@ def merge(
     MergeConflict
         If they say different things of one image, or call different images the same.
     OutputExists
+
+    Notes
+    -----
+    Each sample keeps its own chosen frames. Caches of different numbers of views become one of the least
+    number, as no sample may lack a view; the vectors of the further ones stay as spare rows, which an
+    extraction with more views takes again.
     """
     least = 2 if pseudonyms is None else 1  # one alone can be anonymized
     if len(paths) < least or len({path.resolve() for path in paths}) < len(paths):
@@ -75,6 +85,8 @@ def merge(
     with ExitStack() as stack:
         stack.enter_context(making(output))
         caches = [stack.enter_context(Cache(path)) for path in paths]
+        for cache in caches:
+            cache.sample_of_row  # noqa: B018  (refuses a cache whose samples lack vectors)
         _check_kinds(caches, accept_drift)
         if pseudonyms is None and len({cache.anonymized for cache in caches}) > 1:
             raise errors.CacheAnonymized(
@@ -85,16 +97,17 @@ def merge(
         table = _Table(caches, prefix)
         table.check_paths()
         resolved = table.settle_conflicts(preferred)
-        samples = table.samples()
+        samples = table.samples(preferred)
+        selection, notes = _selection(caches)
         keys = [cache.image_keys for cache in caches]
         order, maps = arrange(keys, samples), _maps(caches)
         if pseudonyms is not None:  # what nobody names any more is nobody's to pass on
-            every, order = order, without_spare(order, keys, samples)
+            every, order = order, without_spare(order, keys, samples, selection["views"])
             maps = maps if len(order) == len(every) else None
         contents = Contents(
             caches[0].header.recipe,
             caches[0].layers,
-            caches[0].header.selection,
+            selection,
             samples,
             table.failures(samples),
             _provenance(caches),
@@ -117,7 +130,26 @@ def merge(
             "resolved": resolved,
             "anonymized": contents.anonymized,
             "unrecognized": len(caches) > 1 and any(cache.anonymized for cache in caches),
+            "selection": selection,
+            "notes": notes,
         }
+
+
+def _selection(caches: list[Cache]) -> tuple[dict[str, Any], list[str]]:
+    """Return the selection of the merged cache, and a sentence for each way in which the caches' differ."""
+    selections = [cache.header.selection for cache in caches]
+    merged, notes = {**selections[0], "views": min(cache.header.views for cache in caches)}, []
+    if len({selection["frames"] for selection in selections}) > 1:
+        merged["frames"] = MIXED
+        notes.append("The caches were made with different --frames: each sample keeps the frames chosen of it.")
+    if len(views := sorted({cache.header.views for cache in caches})) > 1:
+        notes.append(
+            f"The caches have {', '.join(map(str, views[:-1]))} and {views[-1]} views of a frame: {views[0]} "
+            "of each count, and the vectors of the others are kept as spare ones."
+        )
+    if any(selection.get("layers") != selections[0].get("layers") for selection in selections):
+        merged["layers"] = list(caches[0].layers)  # the same ones, typed otherwise
+    return merged, notes
 
 
 def _check_kinds(caches: list[Cache], accept_drift: bool) -> None:
@@ -126,7 +158,6 @@ def _check_kinds(caches: list[Cache], accept_drift: bool) -> None:
     for other in caches[1:]:
         fields = differences(first.header.recipe, other.header.recipe)
         fields += differences(_shapes(first), _shapes(other))
-        fields += differences({"selection": first.header.selection}, {"selection": other.header.selection})
         if fields:
             raise errors.RecipeMismatch(f"{first.path} and {other.path} cannot be merged: {sentence(fields)}.")
     watched = [cache for cache in caches if cache.canaries()]
@@ -221,10 +252,11 @@ class _Table:
             )
         return resolved
 
-    def samples(self) -> Samples:
-        """Return the merged table: of samples with one path, the finished one."""
+    def samples(self, preferred: int | None) -> Samples:
+        """Return the merged table: of samples with one path, the finished one, `preferred`'s before others'."""
         kept = np.ones(len(self.cache), dtype=bool)
         for members in self.by_path:
+            members = members[np.argsort(self.cache[members] != preferred, kind="stable")]
             done = members[self.fields["state"][members] == DONE]
             kept[members] = False
             kept[done[0] if len(done) else members[0]] = True

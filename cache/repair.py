@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from .. import errors
 from . import layout
+from .alignment import Claims, Rows
 from .checksums import BLOCK_ROWS
-from .keys import contents_in, contents_of, keys_of
+from .keys import keys_of
 from .rows import IMAGE_TABLES, CacheRows, Order
-from .samples import DONE, NUMBERS, PENDING, STATES, TEXTS, Failure, Samples, of_failed
+from .samples import NUMBERS, PENDING, STATES, TEXTS, Failure, Samples, of_failed
 from .staging import Staging, making
 from .store import Cache
 from .verify import Verification, verify
@@ -30,7 +31,7 @@ def repair(path: Path, output: Path | None = None, *, compact: bool = False) -> 
     output : Path, optional
         Where to; in place unless given.
     compact : bool
-        Leave out spare rows: vectors of images that no sample names any more.
+        Leave out spare rows: vectors of images, frames and views that no sample takes any more.
 
     Returns
     -------
@@ -91,7 +92,7 @@ class _Salvage:
                 "nothing was compacted, as samples are lost: their vectors look like spare ones"
             )
             return np.zeros(self.cache.rows, dtype=bool)
-        return ~np.isin(contents_in(self.keys), contents_of(self.samples.content)) & ~self.row_lost
+        return ~self._claims().taken(Rows(self.keys)) & ~self.row_lost
 
     def write(self, target: Path, spare: NDArray[np.bool_]) -> None:
         cache, header = self.cache, self.cache.header
@@ -139,24 +140,21 @@ class _Salvage:
         return Samples(**fields, content=self._readable("samples/content")[kept], columns=own)
 
     def _make_pending(self) -> list[str]:
-        """Make samples pending whose vectors are lost, wholly or in part; return their paths."""
-        contents = contents_of(self.samples.content)
-        done = self.samples.state == DONE
-        missing = done & ~np.isin(contents, contents_in(self.keys[~self.row_lost]))
-        named = self.row_lost & ~self.row_unnamed
-        lost = missing | (done & np.isin(contents, contents_in(self.keys[named])))
-        unexplained = missing & ~np.isin(contents, contents_in(self.keys[named]))
-        if len(np.unique(contents[unexplained])) < int(self.row_unnamed.sum()):
-            # Rows whose contents cannot be read held more than the images that are missing altogether: further
-            # frames of the image before them or of the one after.
-            beside = np.zeros_like(self.row_unnamed)
-            beside[:-1] |= self.row_unnamed[1:]
-            beside[1:] |= self.row_unnamed[:-1]
-            lost |= done & np.isin(contents, contents_in(self.keys[beside & ~self.row_unnamed]))
+        """Make samples pending that lack a vector of what they take; return their paths."""
+        lost = self._claims().find(Rows(self.keys[~self.row_lost])).lacking
         state = self.samples.state.astype(f"U{max(map(len, STATES))}")
         state[lost] = PENDING
         self.samples = replace(self.samples, state=state)
         return [str(path) for path in self.samples.path[lost]]
+
+    def _claims(self) -> Claims:
+        """Return what the samples take; it has been measured how much that is."""
+        try:
+            claims = Claims.of(self.samples, self.cache.header.views)
+        except ValueError as error:
+            raise errors.CacheDamaged(f"{self.cache.path}: {error}; beyond repair.") from None
+        self.cache.check_copies(claims.lines(Rows(self.keys)))
+        return claims
 
     def _lost_samples(self) -> list[dict[str, Any]]:
         unreadable = self.found.lost_rows(["samples/path"], len(self.sample_lost))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .. import errors
 from . import checksums
+from .alignment import Claims, Rows
 from .checksums import BLOCK_ROWS
 from .keys import Keys, contents_in, contents_of, first_of_each
 from .samples import DONE, Samples
@@ -134,10 +135,11 @@ class Order:
 def arrange(keys: Sequence[Keys], samples: Samples) -> Order:
     """Return the order in which the rows of several sources, each row once, stand in a new file.
 
-    Rows stand in the order of the samples, spare ones last, so that however often a run was interrupted, its
-    file ends the same. Only a source whose rows are far from that order, because samples were rearranged, stays
-    as it is, the first one before and others after the rest: putting it right would read its file again and
-    again.
+    Rows stand in the order of the samples, those of contents that no sample names last, so that however often a
+    run was interrupted, its file ends the same. Which frames and views are taken decides nothing: another
+    selection leaves every row where it is. Only a source whose rows are far from that order, because samples
+    were rearranged, stays as it is, the first one before and others after the rest: putting it right would read
+    its file again and again.
 
     Parameters
     ----------
@@ -172,16 +174,15 @@ def arrange(keys: Sequence[Keys], samples: Samples) -> Order:
     return Order(source[order], row[order])
 
 
-def without_spare(order: Order, keys: Sequence[Keys], samples: Samples) -> Order:
-    """Return an order without the rows that no sample names."""
+def without_spare(order: Order, keys: Sequence[Keys], samples: Samples, views: int) -> Order:
+    """Return an order without the rows that no sample takes."""
     begins = np.cumsum([0, *map(len, keys)])
-    contents = contents_in(np.concatenate(keys))[begins[order.source] + order.row]
-    named = np.isin(contents, contents_of(samples.content))
-    return Order(order.source[named], order.row[named])
+    taken = Claims.of(samples, views).taken(Rows(np.concatenate(keys)))[begins[order.source] + order.row]
+    return Order(order.source[taken], order.row[taken])
 
 
 def _rank(keys: Keys, samples: Samples) -> NDArray[np.intp]:
-    """Return for each row the first finished sample that it belongs to; the number of samples if none."""
+    """Return for each row the first finished sample of its content; the number of samples if there is none."""
     done = np.flatnonzero(samples.state == DONE)
     wanted, first = np.unique(contents_of(samples.content[done]), return_index=True)
     rank = np.full(len(keys), len(samples), dtype=np.intp)

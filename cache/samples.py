@@ -18,9 +18,9 @@ FAILED = "failed"
 NOT_SELECTED = "not-selected"
 STATES = (DONE, PENDING, FAILED, NOT_SELECTED)
 
-TEXTS = ("path", "label", "patient", "split", "state", "format", "mode")
+TEXTS = ("path", "label", "patient", "split", "state", "format", "mode", "kind", "chosen")
 _SAID = ("label", "patient", "split")
-NUMBERS = ("width", "height", "bits")
+NUMBERS = ("width", "height", "bits", "frames")
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,14 @@ class Samples:
         One of `STATES`.
     format, mode : ndarray of str, shape (n,)
         File format and colour mode, such as "PNG" and "RGBA".
+    kind : ndarray of str, shape (n,)
+        Which policy of intensity its pictures got: "8-bit", "x-ray", "ct" or "other"; empty while unknown.
+    chosen : ndarray of str, shape (n,)
+        Which of its frames are taken, as `cache.chosen` writes them: "12-40,43"; empty for all of them.
     width, height, bits : ndarray of int32, shape (n,)
         Pixels, pixels, and bits per channel; 0 while unknown.
+    frames : ndarray of int32, shape (n,)
+        How many frames the file has; 0 while unknown.
     columns : dict of str to ndarray of str
         The manifest's further columns.
     """
@@ -53,9 +59,12 @@ class Samples:
     state: NDArray[np.str_]
     format: NDArray[np.str_]
     mode: NDArray[np.str_]
+    kind: NDArray[np.str_]
+    chosen: NDArray[np.str_]
     width: NDArray[np.int32]
     height: NDArray[np.int32]
     bits: NDArray[np.int32]
+    frames: NDArray[np.int32]
     columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from .. import errors
 from . import atomic
+from .alignment import Claims, Rows
 from .anonymize import Pseudonyms
 from .csv_table import read_table
-from .keys import contents_in, contents_of
+from .keys import contents_of
 from .naming import distinct, for_file
 from .rows import CacheRows, RowSource, arrange
 from .samples import Samples, of_failed
@@ -77,6 +78,7 @@ def split(
             "split by another column."
         )
     with Cache(path) as cache:
+        spare = int(cache.spare.sum())
         part_of, values = _parts(cache, by, label, patients)
         targets = _files(path, folder, values)
         _make(folder)
@@ -97,7 +99,7 @@ def split(
             "shared_patients": _in_several(
                 cache.samples.patient[cache.samples.patient != ""], part_of[cache.samples.patient != ""]
             ),
-            "spare_left_out": int(cache.spare.sum()),
+            "spare_left_out": spare,
             "anonymized": cache.anonymized or pseudonyms is not None,
         }
 
@@ -182,8 +184,7 @@ def _write_part(
 ) -> tuple[int, int]:
     """Write one part; return how many samples and rows it has."""
     samples = _some(cache.samples, members)
-    wanted = np.isin(contents_in(cache.image_keys), contents_of(samples.content))
-    rows = np.flatnonzero(wanted)
+    rows = np.flatnonzero(Claims.of(samples, cache.header.views).taken(Rows(cache.image_keys)))
     order = arrange([cache.image_keys[rows]], samples)
     order = replace(order, row=rows[order.row])
     entry = provenance_entry(split={"of": cache.path.name, "part": value}, rows=0)

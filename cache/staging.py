@@ -11,7 +11,7 @@ import os
 import socket
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,8 +48,9 @@ class Block:
     vectors : dict of str to ndarray of float32, shape (k, d)
         One array per layer.
     pixels : ndarray of uint8, shape (k, 256)
-    map_sum : ndarray of float64, shape (h, w, c)
-        Sum of the last feature maps over the k frames, free of rounding: see `extract.pipeline`.
+    map_sum : ndarray of float64, shape (h, w, c), or None
+        Sum of the last feature maps over the k rows, free of rounding: see `extract.pipeline`. None where they
+        are of different shapes, as those of pictures in their native size are.
     facts : dict of str to dict
         For each content (hexadecimal), what its file is: see `extract.picture.Facts`.
     canaries : dict of str to ndarray of float32, shape (3, d)
@@ -63,7 +64,7 @@ class Block:
     view: NDArray[np.int16]
     vectors: dict[str, NDArray[np.float32]]
     pixels: NDArray[np.uint8]
-    map_sum: NDArray[np.float64]
+    map_sum: NDArray[np.float64] | None
     facts: dict[str, dict[str, Any]]
     canaries: dict[str, NDArray[np.float32]]
     maker: dict[str, Any]
@@ -179,13 +180,19 @@ class Staging:
             self._remove()
         self._lock.release()
 
-    def begin(self, recipe: Recipe) -> None:
+    def begin(self, recipe: Recipe, layers: Collection[str] = ()) -> None:
         """Note the recipe of the blocks to come; waiting blocks that are damaged are deleted.
+
+        Parameters
+        ----------
+        recipe : mapping
+        layers : collection of str
+            The layers that the blocks to come have; not compared where none are given.
 
         Raises
         ------
         RecipeMismatch
-            If blocks of another recipe are waiting here.
+            If blocks of another recipe or of other layers are waiting here.
         """
         note = self.folder / _RECIPE
         self._fingerprint = digest(recipe)
@@ -202,12 +209,18 @@ class Staging:
             )
         for path in waiting:
             try:
-                _, fingerprint = _read_block(path)
+                block, fingerprint = _read_block(path)
             except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile):
                 path.unlink()  # its images are simply computed again
                 continue
             if fingerprint != self._fingerprint:
                 raise errors.RecipeMismatch(f"{path} holds vectors of another recipe: delete {self.folder}.")
+            if layers and set(block.vectors) != set(layers):
+                raise errors.RecipeMismatch(
+                    f"An interrupted run left vectors of {', '.join(block.vectors)} in {self.folder}, and "
+                    f"{', '.join(layers)} are asked for. Repeat that run with its own layers, write to another "
+                    "file, or delete that folder."
+                )
         atomic.write_bytes(note, canonical_json(recipe).encode())
 
     def add(self, block: Block) -> None:
@@ -217,11 +230,12 @@ class Staging:
             "frame": block.frame,
             "view": block.view,
             "pixels": block.pixels,
-            "map_sum": block.map_sum,
             "facts": _json_bytes(block.facts),
             "maker": _json_bytes(block.maker),
             "fingerprint": np.array(self._fingerprint),
         }
+        if block.map_sum is not None:
+            arrays["map_sum"] = block.map_sum
         arrays.update({f"vectors/{layer}": array for layer, array in block.vectors.items()})
         arrays.update({f"canary/{layer}": array for layer, array in block.canaries.items()})
         path = self.folder / f"block-{self._next:08d}.npz"
@@ -306,7 +320,7 @@ def _read_block(path: Path) -> tuple[Block, str]:
             view=file["view"],
             vectors=_family(file, "vectors/"),
             pixels=file["pixels"],
-            map_sum=file["map_sum"],
+            map_sum=file.get("map_sum"),
             facts=json.loads(file["facts"].tobytes()),
             canaries=_family(file, "canary/"),
             maker=json.loads(file["maker"].tobytes()),

@@ -1,12 +1,11 @@
 """Reading a cache: what `icehouse.open_cache` returns.
 
-What a file must be before it is read is `distrust`'s work; nothing here writes, `writing` does.
+What a file must be before it is read is `distrust`'s work, which rows belong to which samples `alignment`'s;
+nothing here writes, `writing` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -17,19 +16,22 @@ from numpy.typing import NDArray
 
 from .. import errors
 from . import distrust, layout
+from .alignment import Alignment, Claims, Rows
 from .checksums import BLOCK_ROWS
 from .csv_table import read_table
+from .datasets import Datasets
 from .keys import Keys, contents_of, keys_of
-from .samples import DONE, NUMBERS, PENDING, STATES, TEXTS, Failure, Samples
+from .samples import NUMBERS, PENDING, TEXTS, Failure, Samples
 
 _COPIES = 20
 _COPIES_BYTES = 50_000_000
 """Samples that share an image copy its vectors: up to so many times the size of the file and bytes more."""
 _INDEX_BYTES = 16
 """What a line of `X` takes beside its values: its sample and its row."""
+_ROWS_AT_ONCE = 16 * BLOCK_ROWS
 
 
-class Cache:
+class Cache(Datasets):
     """A cache of transfer values, open for reading.
 
     Use `icehouse.open_cache(path)` to make one. It sees the file as it was when opened, even if another
@@ -56,20 +58,8 @@ class Cache:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         self.labels_from: Path | None = None
-        self._opened: dict[str, Any] = {}
-        self._checksums: dict[str, NDArray[np.uint8]] = {}
-        self._file = distrust.open_file(self.path)
-        try:
-            self.header = distrust.examine(self._file, self.path)
-        except BaseException:
-            self._file.close()
-            raise
-
-    def close(self) -> None:
-        """Close the file; arrays already read stay valid."""
-        self._file.close()
 
     def __enter__(self) -> Cache:
         return self
@@ -105,9 +95,11 @@ class Cache:
 
     @property
     def spare(self) -> NDArray[np.bool_]:
-        """Which rows belong to an image that no sample names any more, shape (rows,)."""
-        held, named = (contents_of(self.read(f"{table}/content")) for table in ("images", "samples"))
-        return ~np.isin(held, named)
+        """Which rows no sample takes: of a content, a frame or a view that was not asked for, shape (rows,)."""
+        claims, rows = self._claims, Rows(self.image_keys)
+        if np.any(claims.chosen != ""):
+            self.check_copies(claims.lines(rows))
+        return ~claims.taken(rows)
 
     @property
     def whole(self) -> bool:
@@ -117,10 +109,10 @@ class Cache:
     @cached_property
     def samples(self) -> Samples:
         """The samples table."""
-        fields: dict[str, NDArray[Any]] = {name: self.text(f"samples/{name}") for name in TEXTS}
+        claims = self._claims  # what is wrong with them is said there
+        fields: dict[str, NDArray[Any]] = {"state": claims.state, "chosen": claims.chosen}
+        fields.update({name: self.text(f"samples/{name}") for name in TEXTS if name not in fields})
         fields.update({name: self.read(f"samples/{name}") for name in NUMBERS})
-        if len(unknown := np.setdiff1d(fields["state"], STATES)):
-            raise errors.CacheDamaged(f"{self.path}: a sample has the state {str(unknown[0])!r}; refused.")
         own = {title: self.text(name) for name, title in self.own_columns().items()}
         return Samples(**fields, content=self.read("samples/content"), columns=own)
 
@@ -180,51 +172,55 @@ class Cache:
         return keys
 
     @cached_property
-    def _rows_of_samples(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Sample and vector row of each line of `X`: every frame of every finished sample, unaltered view."""
-        unaltered = np.flatnonzero(self.read("images/view") == 0)
-        unaltered = unaltered[np.argsort(self.image_keys[unaltered])]
-        held = contents_of(self.read("images/content")[unaltered])
-        done = np.flatnonzero(self.samples.state == DONE)
-        wanted = contents_of(self.samples.content[done])
-        first, after = np.searchsorted(held, wanted, "left"), np.searchsorted(held, wanted, "right")
-        frames = after - first
-        if len(lost := np.flatnonzero(frames == 0)):
+    def _claims(self) -> Claims:
+        """What the samples say that they take."""
+        content, frames = (self.read(f"samples/{name}") for name in ("content", "frames"))
+        state, chosen = (self.text(f"samples/{name}") for name in ("state", "chosen"))
+        try:
+            return Claims(contents_of(content), state, chosen, frames, self.header.views)
+        except ValueError as error:
+            raise errors.CacheDamaged(f"{self.path}: {error}; refused.") from None
+
+    @cached_property
+    def _alignment(self) -> Alignment:
+        """Sample and vector row of each line of `X`, and of each further view."""
+        rows = Rows(self.image_keys)
+        self.check_copies(self._claims.lines(rows))
+        found = self._claims.find(rows)
+        if len(lacking := np.flatnonzero(found.lacking)):
             raise errors.CacheDamaged(
-                f"{self.path}: {len(lost)} finished samples have no vector, such as "
-                f"{self.samples.path[done[lost[0]]]}; the file was altered. icehouse cache repair {self.path} "
+                f"{self.path}: {len(lacking)} finished samples lack a vector, such as "
+                f"{self.samples.path[lacking[0]]}; the file was altered. icehouse cache repair {self.path} "
                 "makes them pending."
             )
-        self._check_copies(int(frames.sum()))
-        offset = np.arange(frames.sum()) - np.repeat(np.cumsum(frames) - frames, frames)
-        return np.repeat(done, frames), unaltered[np.repeat(first, frames) + offset]
+        return found
 
-    def _check_copies(self, count: int) -> None:
-        """Refuse so many samples of so many shared frames that `X`, `y` or `groups` would be a bomb."""
-        table = self.samples
+    def check_copies(self, lines: int) -> None:
+        """Refuse so many samples of so many shared rows that `X`, `y` or `groups` would be a bomb."""
+        table = [f"samples/{name}" for name in ("label", "patient")]
         widest = max(self._file[name].dtype.itemsize * self.shape(name)[1] for name in self.datasets("vectors"))
-        line = max(widest, table.label.itemsize, table.patient.itemsize) + _INDEX_BYTES
+        line = max(widest, *(4 * self._file[name].dtype.itemsize for name in table)) + _INDEX_BYTES
         size = self._file.id.get_filesize()
-        if count * line > _COPIES_BYTES + _COPIES * size:
+        if lines * line > _COPIES_BYTES + _COPIES * size:
             raise errors.CacheDamaged(
-                f"{self.path}: its samples would share its {self.rows} vectors {count} times, for which a file "
+                f"{self.path}: its samples would share its {self.rows} vectors {lines} times, for which a file "
                 f"of {size / 1e6:.0f} MB is too small; refused."
             )
 
     @property
     def sample_of_row(self) -> NDArray[np.int64]:
         """For each row of `X`, the index of its sample."""
-        return self._rows_of_samples[0]
+        return self._alignment.sample
 
     @property
     def frame_of_row(self) -> NDArray[np.int32]:
         """For each row of `X`, the number of its frame in its file, from 0 on."""
-        frames: NDArray[np.int32] = self.read("images/frame")[self._rows_of_samples[1]]
+        frames: NDArray[np.int32] = self.read("images/frame")[self._alignment.row]
         return frames
 
     @property
     def X(self) -> NDArray[np.floating[Any]]:  # noqa: N802  (scikit-learn's name for the matrix)
-        """Transfer values of the first layer: one row for each frame of each finished sample, shape (n, d)."""
+        """Transfer values of the first layer: a row for each frame taken of a finished sample, shape (n, d)."""
         return self.vectors()
 
     @property
@@ -252,14 +248,37 @@ class Cache:
         CacheDamaged
             If one is infinite or not a number, or a block of them was damaged on disk.
         """
+        return self._vectors(layer, self._alignment.row, self.sample_of_row)
+
+    def views(self, layer: str | None = None) -> tuple[NDArray[np.floating[Any]], NDArray[np.int64]]:
+        """Return the transfer values of the further views, 1 and up, of the frames in `X`.
+
+        Returns
+        -------
+        vectors : ndarray of float, shape (m, d)
+            By row of `X`, then view; m is 0 where only the unaltered view was asked for.
+        row : ndarray of int, shape (m,)
+            The row of `X` that each is a view of.
+
+        Raises
+        ------
+        CacheDamaged
+            If one is infinite or not a number, or a block of them was damaged on disk.
+        """
+        line = self._alignment.line
+        return self._vectors(layer, self._alignment.further, self.sample_of_row[line]), line
+
+    def _vectors(
+        self, layer: str | None, rows: NDArray[np.intp], samples: NDArray[np.intp]
+    ) -> NDArray[np.floating[Any]]:
         name = layer or self.layers[0]
         if name not in self.layers:
             raise errors.UsageError(f"{self.path} has no layer {name!r}; it has {', '.join(self.layers)}.")
-        vectors: NDArray[np.floating[Any]] = self._take(f"vectors/{name}")
+        vectors: NDArray[np.floating[Any]] = self._take(f"vectors/{name}", rows)
         for start in range(0, len(vectors), BLOCK_ROWS):
             finite = np.isfinite(vectors[start : start + BLOCK_ROWS]).all(axis=1)
             if not finite.all():
-                path = self.samples.path[self.sample_of_row[start + int(np.argmin(finite))]]
+                path = self.samples.path[samples[start + int(np.argmin(finite))]]
                 raise errors.CacheDamaged(
                     f"{self.path}: the vector of {path} is infinite or not a number; refused. "
                     f"icehouse cache verify {self.path} lists every such row."
@@ -268,7 +287,7 @@ class Cache:
 
     def pixels(self) -> NDArray[np.uint8] | None:
         """Return each frame as 16×16 grey values, shape (n, 256), aligned with `y`; None if not kept."""
-        return self._take("pixels/16") if "pixels/16" in self._file else None
+        return self._take("pixels/16", self._alignment.row) if "pixels/16" in self._file else None
 
     def mean_map(self) -> tuple[NDArray[np.float32], int] | None:
         """Return the mean of the last feature maps, shape (h, w, c), and how many frames it is of."""
@@ -308,89 +327,19 @@ class Cache:
         except (ValueError, TypeError, RecursionError):
             raise errors.CacheDamaged(f"{self.path}: the provenance is not readable; it is damaged.") from None
 
-    def datasets(self, *groups: str) -> list[str]:
-        """Return the names of the datasets in `groups`, such as "vectors" and "images"."""
-        names = (f"{group}/{key}" for group in groups if group in self._file for key in self._file[group])
-        return [name for name in names if layout.spec_of(name)]
-
-    def every_dataset(self) -> list[str]:
-        """Return the names of all datasets but the checksums."""
-        return [*self.datasets(*layout.GROUPS), "provenance"]
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a dataset."""
-        shape: tuple[int, ...] = self._file[name].shape
-        return shape
-
-    def read(self, name: str, rows: slice | None = None) -> NDArray[Any]:
-        """Return a dataset of the file, or a part of its rows, as it stands there.
-
-        Raises
-        ------
-        CacheDamaged
-            If the disk gives back something else than was written.
-        """
-        with self._reading(name):
-            if name not in self._opened:
-                self._opened[name] = self._file[name]
-            array: NDArray[Any] = self._opened[name][() if rows is None else rows]
-        return array
-
-    def text(self, name: str) -> NDArray[np.str_]:
-        """Return a dataset of texts.
-
-        Raises
-        ------
-        CacheDamaged
-            If one is not valid UTF-8 or holds control characters.
-        """
-        return self._decoded(name, self.read(name))
-
-    def _decoded(self, name: str, values: NDArray[np.bytes_]) -> NDArray[np.str_]:
-        try:
-            return layout.decode(values)
-        except ValueError as error:
-            raise errors.CacheDamaged(f"{self.path}: {name}: {error}; refused.") from None
-
-    def checksums(self, name: str) -> NDArray[np.uint8]:
-        """Return the SHA-256 of each block of a dataset, as it stands in the file, shape (blocks, 32)."""
-        if name not in self._checksums:
-            stored = f"checksums/{name}"
-            there = stored in self._file
-            self._checksums[name] = self.read(stored) if there else np.empty((0, 32), dtype=np.uint8)
-        return self._checksums[name]
-
-    def attributes(self) -> dict[str, Any]:
-        """Return every attribute of the file."""
-        return distrust.attributes(self._file, self.path)
-
-    def stored_chunk(self, name: str, place: tuple[int, ...]) -> bytes:
-        """Return a chunk of a dataset as it lies on disk, its fletcher32 included."""
-        with self._reading(name):
-            chunk: bytes = self._file[name].id.read_direct_chunk(place)[1]
-        return chunk
-
-    @contextmanager
-    def _reading(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, RuntimeError, KeyError) as error:
-            raise errors.CacheDamaged(
-                f"{self.path}: {name} cannot be read ({_cause(error)}); the file is damaged. "
-                f"icehouse cache verify {self.path} tells where, icehouse cache repair keeps the rest."
-            ) from None
-
-    def _take(self, name: str) -> Any:
-        rows = self._rows_of_samples[1]
+    def _take(self, name: str, rows: NDArray[np.intp]) -> Any:
+        """Return some rows of a dataset, never holding all the others beside them."""
         if np.array_equal(rows, np.arange(self.rows)):
             return self.read(name)
-        return self.read(name)[rows]
-
-
-def _cause(error: Exception) -> str:
-    if "fletcher32" in str(error) or "filter" in str(error):
-        return "its checksum is wrong"
-    return getattr(error, "strerror", None) or str(error)
+        taken = np.empty((len(rows), *self.shape(name)[1:]), dtype=self.read(name, slice(0, 0)).dtype)
+        order = np.argsort(rows, kind="stable")
+        ordered = rows[order]
+        for start in range(0, self.rows, _ROWS_AT_ONCE):
+            first, after = np.searchsorted(ordered, (start, start + _ROWS_AT_ONCE))
+            if first < after:
+                part = self.read(name, slice(start, start + _ROWS_AT_ONCE))
+                taken[order[first:after]] = part[ordered[first:after] - start]
+        return taken
 
 
 def _column_number(name: str) -> int:

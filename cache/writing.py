@@ -44,6 +44,10 @@ class MapSum:
         """Return the sum over both."""
         return self if other is None else MapSum(self.total + other.total, self.count + other.count)
 
+    def fits(self, other: MapSum | None) -> bool:
+        """Tell whether both are sums of maps of one shape."""
+        return other is None or self.total.shape == other.total.shape
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -54,7 +58,8 @@ class Contents:
     recipe : mapping
     layers : tuple of str
     selection : mapping
-        Which frames and views of each file were asked for; not part of the recipe.
+        Which `frames` and how many `views` of each file were asked for, and which `layers`, as typed; not part
+        of the recipe.
     samples : Samples
     failures : list of Failure
     provenance : list of dict
@@ -77,6 +82,11 @@ class Contents:
     maps: MapSum | None = None
     anonymized: bool = False
     whole: bool = True
+
+    @property
+    def views(self) -> int:
+        """How many views of each frame were asked for."""
+        return int(self.selection["views"])
 
 
 def provenance_entry(**details: Any) -> dict[str, Any]:

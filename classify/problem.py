@@ -12,7 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from .. import errors
-from ..cache.samples import FAILED, PENDING
+from ..cache.samples import FAILED, NOT_SELECTED, PENDING
 from ..cache.store import Cache
 
 _NEGATIVE = re.compile(
@@ -25,10 +25,15 @@ _NEGATIVE = re.compile(
 class Problem:
     """A classification problem; every array has one element (or row) per frame.
 
+    Splits and groups are of frames. The further views of a frame go where it goes, and are only ever trained
+    on, unless `Protocol.test_views` asks for their mean.
+
     Parameters
     ----------
     X : ndarray of float, shape (n, d)
-        Transfer values.
+        Transfer values of the unaltered view.
+    further : ndarray of float, shape (n, v, d)
+        Those of the v further views of each frame; v is 0 where there are none.
     y : ndarray of int, shape (n,)
         Index into `classes`.
     classes : tuple of str
@@ -40,23 +45,30 @@ class Problem:
     grouped : bool
         Whether patients are known.
     content : ndarray of uint8, shape (n, 32)
+    frame : ndarray of int, shape (n,)
+        The number of the frame in its file.
     patient, path : ndarray of str, shape (n,)
     left_out : dict of str to int
         How many samples were left out, by the reason.
+    layer : str
+        The layer of the cache that the vectors are of.
     notes : tuple of str
         What the user should know of the data.
     """
 
     X: NDArray[np.floating[Any]]
+    further: NDArray[np.floating[Any]]
     y: NDArray[np.int64]
     classes: tuple[str, ...]
     positive: int | None
     groups: NDArray[np.int64]
     grouped: bool
     content: NDArray[np.uint8]
+    frame: NDArray[np.int32]
     patient: NDArray[np.str_]
     path: NDArray[np.str_]
     left_out: dict[str, int]
+    layer: str
     notes: tuple[str, ...] = ()
 
     @property
@@ -65,11 +77,32 @@ class Problem:
         return len(np.unique(self.patient[self.patient != ""])) + int(np.sum(self.patient == ""))
 
     @property
+    def views(self) -> int:
+        """The number of views of each frame, the unaltered one among them."""
+        return 1 + int(self.further.shape[1])
+
+    def vectors(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.floating[Any]], NDArray[np.int64]]:
+        """Return a copy of all views of some rows, shape (k · views, d), and the label of each.
+
+        The unaltered views come first, in the order of `rows`; then the further ones, by row, then view.
+        """
+        count, further = len(rows), self.views - 1
+        X = np.empty((count * self.views, self.X.shape[1]), dtype=self.X.dtype)
+        # Without "clip", NumPy would put a copy between.
+        np.take(self.X, rows, axis=0, out=X[:count], mode="clip")
+        if further:
+            views = X[count:].reshape(count, further, self.X.shape[1])
+            np.take(self.further, rows, axis=0, out=views, mode="clip")
+        return X, np.concatenate([self.y[rows], np.repeat(self.y[rows], further)])
+
+    @property
     def positive_class(self) -> str | None:
         return None if self.positive is None else self.classes[self.positive]
 
 
-def from_cache(cache: Cache, *, positive: str | None = None, partial: bool = False) -> Problem:
+def from_cache(
+    cache: Cache, *, positive: str | None = None, partial: bool = False, layer: str | None = None
+) -> Problem:
     """Return the problem that a cache's labels pose.
 
     Parameters
@@ -79,6 +112,8 @@ def from_cache(cache: Cache, *, positive: str | None = None, partial: bool = Fal
         The positive class of two; found by its name unless given.
     partial : bool
         Go on although samples are pending.
+    layer : str, optional
+        Whose vectors; the cache's first one unless given.
 
     Raises
     ------
@@ -86,6 +121,8 @@ def from_cache(cache: Cache, *, positive: str | None = None, partial: bool = Fal
         If samples are pending and `partial` is not set.
     ClassesError
         If there are fewer than two classes, or the positive one cannot be told.
+    UsageError
+        If there is no such layer.
     """
     samples = cache.samples
     pending = int(np.sum(samples.state == PENDING))
@@ -114,7 +151,7 @@ def from_cache(cache: Cache, *, positive: str | None = None, partial: bool = Fal
             + (f" with the labels of {cache.labels_from}" if cache.labels_from else "")
             + f", {classes[0]!r}; a classifier needs two or more."
         )
-    X = cache.X
+    X, further = _vectors(cache, layer, labelled)
     patient = samples.patient[rows]
     content = samples.content[rows]
     grouped = bool(np.any(patient != ""))
@@ -126,23 +163,37 @@ def from_cache(cache: Cache, *, positive: str | None = None, partial: bool = Fal
     left_out = {
         "pending": pending,
         "failed": int(np.sum(samples.state == FAILED)),
+        "not selected": int(np.sum(samples.state == NOT_SELECTED)),
         "without a label": len(set(cache.sample_of_row)) - len(set(rows)),
     }
     left_out = {reason: count for reason, count in left_out.items() if count}
     notes += [f"{count} samples left out: {reason}." for reason, count in left_out.items()]
     return Problem(
-        X=X if len(labelled) == len(X) else X[labelled],
+        X=X,
+        further=further,
         y=y.astype(np.int64),
         classes=classes,
         positive=positive_class(classes, positive),
         groups=_groups(patient, content),
         grouped=grouped,
         content=content,
+        frame=cache.frame_of_row[labelled],
         patient=patient,
         path=samples.path[rows],
         left_out=left_out,
+        layer=layer or cache.layers[0],
         notes=tuple(notes),
     )
+
+
+def _vectors(
+    cache: Cache, layer: str | None, labelled: NDArray[np.intp]
+) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+    """Return the vectors of some rows of a cache, shape (n, d), and their further views', shape (n, v, d)."""
+    X = cache.vectors(layer)
+    further, _ = cache.views(layer)  # by row, and of each row the same number
+    further = further.reshape(len(X), cache.header.views - 1, X.shape[1])
+    return (X, further) if len(labelled) == len(X) else (X[labelled], further[labelled])
 
 
 def positive_class(classes: tuple[str, ...], given: str | None) -> int | None:

@@ -19,6 +19,10 @@ from .metrics import judge, summarize
 from .problem import Problem
 from .runs import Record, RunFolder
 
+TEST_VIEWS = ("first", "mean")
+_SHOWN = ("fingerprint", "layer", "splits", "rounds", "test_size", "seed", "views", "test_views", "grouped")
+"""What the document takes over from the plan."""
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -34,12 +38,15 @@ class Protocol:
         Decides splits and heads; the same seed gives the same numbers.
     jobs : int or None
         Rounds that run at once; one per processor unless told. Changes no number.
+    test_views : {"first", "mean"}
+        Whether a frame is tested by its unaltered view, or by the mean of the scores over all its views.
     """
 
     rounds: int = 10
     test_size: float = 0.3
     seed: int = 0
     jobs: int | None = None
+    test_views: str = "first"
 
     def check(self) -> None:
         """Raise `UsageError` for values that no protocol can have."""
@@ -49,6 +56,10 @@ class Protocol:
             raise errors.UsageError(f"test_size must lie between 0 and 1, not {self.test_size:g}.")
         if self.seed < 0:
             raise errors.UsageError(f"seed must be 0 or more, not {self.seed}.")
+        if self.test_views not in TEST_VIEWS:
+            raise errors.UsageError(
+                f"test_views must be one of {', '.join(TEST_VIEWS)}, not {self.test_views!r}."
+            )
 
 
 def run(
@@ -70,7 +81,7 @@ def run(
     specs : list of Spec
     protocol : Protocol
     fingerprint : str
-        Of the vectors.
+        Of the vectors: that of the problem's layer.
     made_with : dict, optional
         What else the run folder shall say: cache, library versions.
     out : Path, optional
@@ -115,7 +126,9 @@ def _plan(
         "icehouse": __version__,
         "fingerprint": fingerprint,
         "splits": splits_fingerprint,
+        "layer": problem.layer,
         "rows": len(problem.y),
+        "views": problem.views,
         "classes": list(problem.classes),
         "positive": problem.positive_class,
         "grouped": problem.grouped,
@@ -123,6 +136,7 @@ def _plan(
         "rounds": protocol.rounds,
         "test_size": protocol.test_size,
         "seed": protocol.seed,
+        "test_views": protocol.test_views,
     }
 
 
@@ -144,7 +158,7 @@ def _side_by_side(
     jobs = protocol.jobs or cpu_count()
 
     def one(head_number: int, spec: Spec, number: int) -> tuple[int, Record]:
-        return head_number, _one_round(problem, tested[number], spec, number, protocol.seed)
+        return head_number, _one_round(problem, tested[number], spec, number, protocol)
 
     with threadpool_limits(limits=1):
         results = Parallel(n_jobs=jobs, backend="threading", return_as="generator")(
@@ -159,14 +173,16 @@ def _side_by_side(
                 results.close()
 
 
-def _one_round(problem: Problem, tested: NDArray[np.bool_], spec: Spec, number: int, seed: int) -> Record:
+def _one_round(
+    problem: Problem, tested: NDArray[np.bool_], spec: Spec, number: int, protocol: Protocol
+) -> Record:
     started = time.perf_counter()
-    head_seed = int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0] % 2**31)
+    head_seed = int(np.random.SeedSequence([protocol.seed, number, 1]).generate_state(1)[0] % 2**31)
     estimator = spec.build(head_seed)
     try:
-        estimator.fit(problem.X[~tested], problem.y[~tested])
+        estimator.fit(*problem.vectors(np.flatnonzero(~tested)))
         rows = np.flatnonzero(tested)
-        predicted, scores = _answers(estimator, problem.X, rows, probabilities=spec.head.probabilities)
+        predicted, scores = _answers(estimator, problem, rows, spec.head.probabilities, protocol.test_views)
     except Exception as error:  # an estimator may refuse its parameters or the data in any way
         text = " ".join(str(error).split())[:300]
         raise errors.HeadError(f"Head {spec.text} failed in round {number + 1}: {text}") from error
@@ -184,23 +200,40 @@ def _one_round(problem: Problem, tested: NDArray[np.bool_], spec: Spec, number: 
 
 
 def _answers(
-    estimator: Any, X: NDArray[np.floating[Any]], rows: NDArray[np.int64], *, probabilities: bool
+    estimator: Any, problem: Problem, rows: NDArray[np.intp], probabilities: bool, test_views: str
 ) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
     """Return the predicted class of each tested row, and the score of each class, shape (n_test, n_classes).
 
-    A head's scaling works in place, so each question gets its own copy of the rows.
+    Over several views, the class is that of the highest mean score.
+    """
+    if test_views == "mean" and problem.views > 1:
+        X, _ = problem.vectors(rows)
+        every = _scores(estimator, X, probabilities)
+        further = every[len(rows) :].reshape(len(rows), problem.views - 1, every.shape[1])
+        scores = (every[: len(rows)] + further.sum(axis=1)) / problem.views
+        return scores.argmax(axis=1), scores
+    scores = _scores(estimator, problem.X[rows], probabilities)
+    if probabilities:
+        return scores.argmax(axis=1), scores
+    return np.asarray(estimator.predict(problem.X[rows])), scores
+
+
+def _scores(estimator: Any, X: NDArray[np.floating[Any]], probabilities: bool) -> NDArray[np.floating[Any]]:
+    """Return the score of each class, shape (n, n_classes).
+
+    A head's scaling works in place: `X` is the caller's to lose.
     """
     if probabilities:
-        scores = np.asarray(estimator.predict_proba(X[rows]))
+        scores = np.asarray(estimator.predict_proba(X))
         if not (np.isfinite(scores).all() and scores.min() >= 0 and scores.max() <= 1 + 1e-6):
             raise ValueError("its answers are no probabilities; training may have diverged")
-        return scores.argmax(axis=1), scores
-    scores = np.asarray(estimator.decision_function(X[rows]))
+        return scores
+    scores = np.asarray(estimator.decision_function(X))
     if scores.ndim == 1:  # two classes: one number, positive for the second
         scores = np.column_stack([-scores, scores])
     if not np.isfinite(scores).all():
         raise ValueError("its scores are infinite or not a number; training may have diverged")
-    return np.asarray(estimator.predict(X[rows])), scores
+    return scores
 
 
 def _document(
@@ -222,7 +255,7 @@ def _document(
         seconds[spec.text] = round(sum(record.seconds for record in rounds), 3)
     return {
         "run": str(out) if out is not None else None,
-        **{key: plan[key] for key in ("fingerprint", "splits", "rounds", "test_size", "seed", "grouped")},
+        **{key: plan[key] for key in _SHOWN},
         "classes": plan["classes"],
         "positive": plan["positive"],
         "rows": plan["rows"],

@@ -127,6 +127,7 @@ class RunFolder:
             "splits.npz",
             tested=tested,
             content=problem.content,
+            frame=problem.frame,
             path=problem.path,
             patient=problem.patient,
             label=np.array(problem.classes)[problem.y],
@@ -202,6 +203,7 @@ def made_with(cache: Cache) -> dict[str, Any]:
         "cache": str(cache.path),
         "labels": str(cache.labels_from) if cache.labels_from else None,
         "recipe": dict(cache.header.recipe),
+        "selection": dict(cache.header.selection),
         "python": platform.python_version(),
         "libraries": {library.__name__: library.__version__ for library in (np, scipy, sklearn, xgboost)},
     }

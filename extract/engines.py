@@ -1,26 +1,36 @@
-"""What runs a backbone: Keras, on whichever backend it has. Frameworks are imported inside functions only."""
+"""What runs a network: what every engine has in common, which one is used, and how Keras is imported.
+
+The engines themselves are `keras_engine` and `openvino_engine`. Frameworks are imported inside functions only.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from . import backbones
 from .backbones import Backbone
 from .weights import Weights
 
 LAYER = "avg_pool"
+
+CHOICES = ("auto", "keras", "openvino")
+"""What the user may ask for."""
+
+BACKENDS = ("tensorflow", "jax", "torch")
+"""Keras's backends that the engine `keras` runs on, the one to be preferred first."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +87,14 @@ class Engine(Protocol):
     Attributes
     ----------
     name : str
-        Such as "keras-tensorflow".
+        "keras-tensorflow", "keras-jax", "keras-torch" or "openvino".
     device : str
         "cpu" or "gpu".
     precision : str
         The precision in effect, read back from what computes.
     batch_size : int
-        The most frames that `run` takes at once.
+        The most frames that `run` takes at once; whoever runs out of memory may set it lower and run the same
+        frames again in smaller batches.
     dimensions : dict of str to int
         The length d of each layer's vectors, in the order of the layers asked for.
     """
@@ -103,6 +114,67 @@ class Engine(Protocol):
         ...
 
 
+def choose(engine: str = "auto") -> str:
+    """Return which engine is used, `keras` or `openvino`, before any framework is loaded.
+
+    Parameters
+    ----------
+    engine : str
+        `keras`, `openvino` or `auto`: a GPU if Keras's backend sees one (looked for only where an NVIDIA device
+        is present, so that elsewhere nothing is loaded for it), else OpenVINO if it is installed, else Keras.
+
+    Raises
+    ------
+    MissingDependency
+        If what the engine needs is not installed.
+    UsageError
+        If there is no such engine.
+    """
+    if engine not in CHOICES:
+        raise errors.UsageError(f"There is no engine {engine!r}. Known: {', '.join(CHOICES)}.")
+    if engine == "auto":
+        check_installed()
+        on_gpu = _has_nvidia_device() and _can_run_keras() and _keras_sees_gpu()
+        return "openvino" if _can_run_openvino() and not on_gpu else "keras"
+    if engine == "openvino" and not _can_run_openvino():
+        raise errors.MissingDependency(
+            "The engine openvino needs OpenVINO and Keras, and not both are installed: "
+            "pip install 'icehouse[openvino]'."
+        )
+    if engine == "keras" and not _can_run_keras():
+        chosen = os.environ.get("KERAS_BACKEND")
+        why = f"KERAS_BACKEND is {chosen}" if chosen else "they are not installed"
+        raise errors.MissingDependency(
+            f"The engine keras needs Keras with TensorFlow, JAX or PyTorch, and {why}: "
+            "pip install 'icehouse[extract]', or use --engine openvino."
+        )
+    return engine
+
+
+def check_installed() -> None:
+    """Raise `MissingDependency` if nothing that computes vectors is installed; nothing is loaded for it."""
+    if not _can_run_openvino() and not _can_run_keras():
+        raise errors.MissingDependency(
+            "Computing vectors needs Keras with OpenVINO or TensorFlow, which are not installed: "
+            "pip install 'icehouse[openvino]' for processors, 'icehouse[extract,gpu]' for NVIDIA GPUs. "
+            "Everything behind a cache (classify, cache info) works without them."
+        )
+
+
+def name_of(engine: str) -> str:
+    """Return the name that an engine will have, such as "keras-jax", before any framework is loaded."""
+    return f"keras-{backend_name()}" if engine == "keras" else engine
+
+
+def backend_name() -> str | None:
+    """Return the backend that Keras has or will have: the one loaded, the user's choice or the first found."""
+    if "keras" in sys.modules:
+        return str(sys.modules["keras"].backend.backend())
+    if chosen := os.environ.get("KERAS_BACKEND"):
+        return chosen
+    return next((name for name in BACKENDS if _is_installed(name)), None)
+
+
 def load(plan: Plan, batch_size: int, calibration: NDArray[np.float32]) -> Engine:
     """Build the network of `plan`, give it its weights and return it ready to run.
 
@@ -110,59 +182,65 @@ def load(plan: Plan, batch_size: int, calibration: NDArray[np.float32]) -> Engin
     ----------
     plan : Plan
     batch_size : int
-        Every batch is filled up to it, so that the network is compiled once and vectors do not depend on what
-        else is in a batch; it becomes large enough for the canaries at least.
+        It becomes large enough for the canaries at least. A vector depends neither on it nor on what else is in
+        a batch.
     calibration : ndarray of float32, shape (3, h, w, 3)
         The canaries' pixels, 0–255; random weights are calibrated on them.
+
+    Raises
+    ------
+    UsageError
+        If the engine computes in another precision than the plan's, or the network has not the plan's layers.
+    MissingDependency, WeightsError
+        If what it needs is not installed, or the weights do not fit.
     """
+    if choose(plan.engine) == "openvino":
+        from .openvino_engine import OpenVINOEngine
+
+        return OpenVINOEngine(plan, batch_size, calibration)
+    from .keras_engine import KerasEngine
+
     return KerasEngine(plan, batch_size, calibration)
 
 
-class KerasEngine:
-    """Keras 3 on TensorFlow, JAX or PyTorch, in float32."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an engine failed because memory, the processor's or a GPU's, was too small for the batch.
 
-    def __init__(self, plan: Plan, batch_size: int, calibration: NDArray[np.float32]) -> None:
-        keras = import_keras()
-        backbone, weights = plan.backbone, plan.weights
-        self._scale = backbones.SCALINGS[plan.scaling]
-        self.batch_size = max(batch_size, len(calibration))
-        network = backbones.build(backbone)
-        if weights.path is not None:
-            backbones.load_file(network, backbone, weights.path)
-        else:
-            assert weights.seed is not None
-            backbones.draw_random(network, weights.seed, self._scale(calibration))
-        maps = network.output
-        pooled = keras.layers.GlobalAveragePooling2D(name="icehouse_avg_pool")(maps)
-        self._model = keras.Model(network.input, {LAYER: pooled, "maps": maps})
-        self._backend = str(keras.backend.backend())
-        self.name = f"keras-{self._backend}"
-        self.device = "gpu" if _has_gpu(self._backend) else "cpu"
-        self.precision = plan.precision
-        self.dimensions = {LAYER: int(maps.shape[-1])}
+    TensorFlow raises ResourceExhaustedError, JAX says RESOURCE_EXHAUSTED, PyTorch raises OutOfMemoryError or
+    says that it can't allocate memory, oneDNN (below OpenVINO) and C++ have sentences of their own.
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError"):
+        return True
+    text = str(error).lower().replace("_", " ")
+    return any(words in text for words in _OUT_OF_MEMORY)
 
-    def run(self, pixels: NDArray[np.float32]) -> Output:
-        count = len(pixels)
-        batch = np.zeros((self.batch_size, *pixels.shape[1:]), dtype=np.float32)
-        batch[:count] = self._scale(pixels)
-        result = self._model.predict_on_batch(batch)
-        return Output({LAYER: np.asarray(result[LAYER])[:count]}, np.asarray(result["maps"])[:count])
 
-    def libraries(self) -> dict[str, str]:
-        return {name: str(sys.modules[name].__version__) for name in ("keras", self._backend, "numpy")}
+_OUT_OF_MEMORY = (
+    "resource exhausted",
+    "bad alloc",
+    "alloc failed",
+    "out of memory",
+    "can't allocate",
+    "cannot allocate memory",
+    "could not create a memory object",
+    "failed to allocate",
+)
 
 
 def import_keras() -> Any:
-    """Import Keras on the backend that the user chose, else on TensorFlow, and return it.
+    """Import Keras on the backend that the user chose, else on the first installed, and return it.
 
     Raises
     ------
     MissingDependency
-        If Keras or every backend that can extract is missing.
+        If Keras or every backend is missing.
     """
     if "KERAS_BACKEND" not in os.environ and "keras" not in sys.modules:
-        os.environ["KERAS_BACKEND"] = check_installed()
+        os.environ["KERAS_BACKEND"] = backend_name() or "openvino"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Others may use the GPU too, and running out of memory is noticed before everything is taken.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         with _quiet_stderr():
             import keras
@@ -173,23 +251,6 @@ def import_keras() -> Any:
             f"Keras cannot be imported ({error}): pip install 'icehouse[extract]'."
         ) from None
     return keras
-
-
-def check_installed() -> str:
-    """Return the first of Keras's backends that is installed, without importing it.
-
-    Raises
-    ------
-    MissingDependency
-        If Keras or every backend is missing.
-    """
-    present = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
-    if importlib.util.find_spec("keras") is None or not present:
-        raise errors.MissingDependency(
-            "Computing vectors needs TensorFlow, which is not installed: pip install 'icehouse[extract]'. "
-            "Everything behind a cache (classify, cache info) works without it."
-        )
-    return present[0]
 
 
 def _prepare(backend: str) -> None:
@@ -203,9 +264,15 @@ def _prepare(backend: str) -> None:
         import jax
 
         jax.config.update("jax_default_matmul_precision", "highest")
+    elif backend == "torch":
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
 
 
-def _has_gpu(backend: str) -> bool:
+def has_gpu(backend: str) -> bool:
+    """Whether a backend of Keras that is loaded sees a GPU."""
     if backend == "tensorflow":
         import tensorflow
 
@@ -219,6 +286,29 @@ def _has_gpu(backend: str) -> bool:
 
         return bool(torch.cuda.is_available())
     return False
+
+
+def _keras_sees_gpu() -> bool:
+    return has_gpu(str(import_keras().backend.backend()))
+
+
+def _has_nvidia_device() -> bool:
+    """Whether the machine has an NVIDIA device: on Linux, below Windows' Linux, on Windows."""
+    if platform.system() == "Windows":
+        return shutil.which("nvidia-smi") is not None
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
+
+
+def _can_run_openvino() -> bool:
+    return _is_installed("keras") and _is_installed("openvino")
+
+
+def _can_run_keras() -> bool:
+    return _is_installed("keras") and backend_name() in BACKENDS and _is_installed(str(backend_name()))
+
+
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from .weights import Weights
 
 NATIVE = "native"
 PRECISIONS = ("float32", "bfloat16", "float16")
-ENGINES = ("auto", "keras", "openvino")
 BACKBONES_OWN = "backbone"
 _STRETCH, _AUGMENT = resize.STRETCH, views.DEFAULT  # fields below have the modules' names
 _USUAL_PIXELS = 331 * 331
@@ -52,7 +51,7 @@ class Settings:
     layers : sequence of str, optional
         `avg_pool`, names of layers, `pyramid`; those of the cache, if there is one, or `avg_pool` unless told.
     engine : str
-        One of `ENGINES`.
+        One of `engines.CHOICES`.
     precision : str
         One of `PRECISIONS`.
     trust_model : bool
@@ -92,7 +91,7 @@ class Settings:
             raise errors.UsageError(f"views go up to {views.MOST}, not {self.views}.")
         choices = {
             "resize": resize.POLICIES,
-            "engine": ENGINES,
+            "engine": engines.CHOICES,
             "precision": PRECISIONS,
             "scaling": (BACKBONES_OWN, *backbones.SCALINGS),
         }
@@ -225,6 +224,6 @@ def _recipe(plan: engines.Plan, preparation: Preparation, weights: Weights) -> d
         "backbone": plan.backbone.name,
         "weights": weights.identity,
         "precision": plan.precision,
-        "engine": None if plan.precision == "float32" else engines.choose(plan.engine),
+        "engine": None if plan.precision == "float32" else engines.name_of(engines.choose(plan.engine)),
         "dtype": "float32",
     }

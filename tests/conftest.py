@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from icehouse.cache.commit import commit
 from icehouse.cache.writing import Contents
-from making import block_of, draw, samples_of
+from making import SELECTION, block_of, draw, samples_of
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +56,7 @@ def make_cache(tmp_path: Path) -> CacheMaker:
         contents = Contents(
             {"kind": "by hand"},
             ("avg_pool",),
-            {"frames": "all", "views": 1},
+            SELECTION,
             samples_of(content, labels, patients, states, splits),
             [],
             [{"time": "2026-01-01T00:00:00+00:00"}],

@@ -9,6 +9,9 @@ from icehouse.cache.samples import Samples
 from icehouse.cache.staging import Block
 from PIL import Image
 
+SELECTION = {"frames": "all", "views": 1}
+"""All frames of every file, unaltered."""
+
 
 def draw(path: Path, number: int, *, bright: bool = False, size: tuple[int, int] = (48, 56)) -> Path:
     """Write a small picture: a ramp, a blot and noise of its own; bright ones have the blot on the left."""
@@ -22,18 +25,27 @@ def draw(path: Path, number: int, *, bright: bool = False, size: tuple[int, int]
     return path
 
 
-def block_of(content: np.ndarray, vectors: np.ndarray) -> Block:
-    """Return a block of plain images with these vectors, as an extraction would stage it."""
+def block_of(
+    content: np.ndarray,
+    vectors: np.ndarray,
+    frame: np.ndarray | None = None,
+    view: np.ndarray | None = None,
+    *,
+    more: dict[str, np.ndarray] | None = None,
+    mapped: bool = True,
+) -> Block:
+    """Return a block with these vectors, as an extraction would stage it; `more` has further layers'."""
     count = len(content)
+    layers = {"avg_pool": vectors, **(more or {})}
     return Block(
         content=content,
-        frame=np.zeros(count, dtype=np.int32),
-        view=np.zeros(count, dtype=np.int16),
-        vectors={"avg_pool": vectors.astype(np.float32)},
+        frame=np.zeros(count, dtype=np.int32) if frame is None else frame.astype(np.int32),
+        view=np.zeros(count, dtype=np.int16) if view is None else view.astype(np.int16),
+        vectors={layer: values.astype(np.float32) for layer, values in layers.items()},
         pixels=np.zeros((count, 256), dtype=np.uint8),
-        map_sum=np.full((1, 1, vectors.shape[1]), float(count)),
+        map_sum=np.full((1, 1, vectors.shape[1]), float(count)) if mapped else None,
         facts={},
-        canaries={"avg_pool": np.ones((3, vectors.shape[1]), dtype=np.float32)},
+        canaries={layer: np.ones((3, values.shape[1]), dtype=np.float32) for layer, values in layers.items()},
         maker={"engine": "by hand", "device": "cpu", "libraries": {}},
     )
 
@@ -44,6 +56,9 @@ def samples_of(
     patients: list[str] | None = None,
     states: list[str] | None = None,
     splits: list[str] | None = None,
+    *,
+    frames: int | list[int] = 1,
+    chosen: list[str] | None = None,
 ) -> Samples:
     """Return a samples table with one sample for each content."""
     count = len(content)
@@ -57,7 +72,10 @@ def samples_of(
         state=np.array(states) if states else np.full(count, "done"),
         format=empty,
         mode=empty,
+        kind=empty,
+        chosen=np.array(chosen) if chosen else empty,
         width=number,
         height=number,
         bits=number,
+        frames=np.full(count, frames, dtype=np.int32),
     )

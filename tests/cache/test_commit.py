@@ -17,7 +17,7 @@ from icehouse.cache.samples import Failure
 from icehouse.cache.staging import Staging
 from icehouse.cache.store import Cache
 from icehouse.cache.writing import Contents
-from making import block_of, samples_of
+from making import SELECTION, block_of, samples_of
 
 RECIPE = {"kind": "by hand"}
 
@@ -25,7 +25,7 @@ RECIPE = {"kind": "by hand"}
 def contents_for(content: np.ndarray, failures: list[Failure] | None = None) -> Contents:
     labels = ["a" if index % 2 else "b" for index in range(len(content))]
     samples = samples_of(content, labels)
-    return Contents(RECIPE, ("avg_pool",), {}, samples, failures or [], [{"time": "now"}])
+    return Contents(RECIPE, ("avg_pool",), SELECTION, samples, failures or [], [{"time": "now"}])
 
 
 @pytest.fixture

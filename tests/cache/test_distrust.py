@@ -30,7 +30,7 @@ from icehouse import errors, open_cache
 start, said = time.perf_counter(), "accepted"
 try:
     with open_cache(sys.argv[1]) as cache:
-        cache.samples, cache.X, cache.y, cache.failures, cache.provenance()
+        cache.samples, cache.spare, cache.X, cache.y, cache.failures, cache.provenance()
 except errors.CacheDamaged as error:
     said = str(error)
 seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -96,6 +96,14 @@ def columns(*names):
             file[f"samples/columns/{number}"].attrs["name"] = name
 
     return change
+
+
+def frames(count):
+    return replace("samples/frames", np.full(120, count, "i4"))
+
+
+def selection(text):
+    return attribute("selection", text)
 
 
 def link(name, target):
@@ -197,12 +205,26 @@ def shared_frames(file) -> None:
     replace("images/view", np.zeros(count, "i2"))(file)
     replace("pixels/16", np.zeros((count, 256), "u1"))(file)
     replace(VECTORS, np.zeros((count, 16), "f4"))(file)
-    for name in ("path", "label", "patient", "split", "format", "mode"):
+    for name in ("path", "label", "patient", "split", "format", "mode", "kind"):
         texts(f"samples/{name}", *[b"x"] * count)(file)
+    texts("samples/chosen", *[b""] * count)(file)
     texts("samples/state", *[b"done"] * count)(file)
-    for name in ("width", "height", "bits"):
-        replace(f"samples/{name}", np.zeros(count, "i4"))(file)
+    for name in ("width", "height", "bits", "frames"):
+        replace(f"samples/{name}", np.full(count, count, "i4"))(file)
     replace("samples/content", np.zeros((count, 32), "u1"))(file)
+
+
+def long_texts(file) -> None:
+    """Give every sample a text as long as can be, each another, of a million frames that are not there."""
+    frames(1_000_000)(file)
+    stem = ",".join(f"{3 * number}" if number % 2 else f"{3 * number + 1}" for number in range(1, 790))
+    texts("samples/chosen", *[f"{stem},{900_000 + number}".encode() for number in range(120)])(file)
+
+
+def chosen_often(file) -> None:
+    """Let each of 20,000 samples choose another frame of one content: 400 million to be looked through."""
+    shared_frames(file)
+    texts("samples/chosen", *[str(number).encode() for number in range(20_000)])(file)
 
 
 def many_lines(*names, text=b"{}"):
@@ -300,7 +322,27 @@ REFUSED = {
     "column twice": (columns("age", "age"), "has two columns 'age'"),
     "frame twice": (write("images/content", slice(2), np.zeros((2, 32), "u1")), "two vectors of one frame"),
     "negative frame": (write("images/frame", 3, -1), "a negative frame or view"),
-    "no vector": (write("samples/content", 5, np.zeros(32, "u1")), r"samples have no vector, such as 5\.png"),
+    "no vector": (write("samples/content", 5, np.zeros(32, "u1")), r"samples lack a vector, such as 5\.png"),
+    "frames chosen": (texts("samples/chosen", b"0-2147483647"), "frames chosen of a sample cannot be read"),
+    "frames otherwise": (both(frames(5), texts("samples/chosen", b"0,1,2")), "not how a cache writes these"),
+    "frames beyond": (both(frames(5), texts("samples/chosen", b"3,5")), "'3,5' does not stand for some of 5"),
+    "frames without number": (texts("samples/chosen", b"0"), "'0' does not stand for some of 1 frames"),
+    "many frames": (frames(2**31 - 1), "a sample has 2147483647 frames; 1000000 at most"),
+    "negative frames": (frames(-1), "a sample has -1 frames"),
+    "done without frames": (frames(0), "a finished sample has no frames"),
+    "no such frames": (frames(2), r"120 finished samples lack a vector, such as 0\.png"),
+    "no such views": (selection('{"frames": "all", "views": 2}'), "120 finished samples lack a vector"),
+    "no views": (selection('{"frames": "all", "views": 0}'), "does not say how many views"),
+    "views true": (selection('{"frames": "all", "views": true}'), "does not say how many views"),
+    "many views": (selection('{"frames": "all", "views": 1e9}'), "does not say how many views"),
+    "frames no text": (selection('{"frames": 3, "views": 1}'), "does not say which frames were asked for"),
+    "layers no list": (
+        selection('{"frames": "all", "views": 1, "layers": "x"}'), "does not say which layers were asked"
+    ),
+    "before frames": (
+        lambda file: [file.__delitem__(f"samples/{name}") for name in ("frames", "chosen", "kind")],
+        "lacks samples/chosen: it is of an icehouse that knew of no frames.*Extract it anew",
+    ),
     "provenance": (texts("provenance", b"hello"), "the provenance is not readable"),
     "provenance a list": (texts("provenance", b"[1]"), "the provenance is not readable"),
     "deep provenance": (texts("provenance", b"[" * 4000), "the provenance is not readable"),
@@ -368,6 +410,14 @@ BOMBS = {
     "nested types": (by_h5py(low("images/frame", lambda: nested(h5t.STD_I32LE, 500)), libver="latest"), KIND),
     "virtual": (by_h5py(virtual, libver="latest"), OTHERWISE),
     "shared frames": (by_h5py(shared_frames), "share its 20000 vectors 400000000 times"),
+    "chosen frames": (by_h5py(chosen_often), "share its 20000 vectors 400000000 times"),
+    "million frames": (
+        by_h5py(both(frames(10**6), texts("samples/chosen", b"0-999998"))), "120 finished samples lack a vector"
+    ),
+    "long texts": (by_h5py(long_texts), "120 finished samples lack a vector"),
+    "views": (
+        by_h5py(selection('{"frames": "all", "views": 32767}')), "120 finished samples lack a vector"
+    ),
     "failures": (by_h5py(many_lines(*FAILURES)), "more failures than samples"),
     "provenance": (by_h5py(many_lines("provenance")), "the provenance is longer than any cache's"),
     "front": (bytes_in_front, "begins with 512 bytes that are not its own"),

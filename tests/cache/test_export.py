@@ -17,7 +17,7 @@ from icehouse.cache.export import export
 from icehouse.cache.rows import ArrayRows, Order
 from icehouse.cache.samples import Samples
 from icehouse.cache.writing import Contents, write
-from making import samples_of
+from making import SELECTION, samples_of
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def written(path: Path, samples: Samples, vectors: np.ndarray, images: list[tupl
         "images/frame": frame.astype(np.int32),
         "images/view": view.astype(np.int16),
     }
-    contents = Contents({"kind": "by hand"}, ("avg_pool", "mixed7"), {}, samples, [], [{"time": "now"}])
+    contents = Contents({"kind": "by hand"}, ("avg_pool", "mixed7"), SELECTION, samples, [], [{"time": "now"}])
     write(
         path, contents, [ArrayRows(arrays)], Order(np.zeros(len(frame), dtype=np.intp), np.arange(len(frame)))
     )
@@ -48,7 +48,7 @@ def written(path: Path, samples: Samples, vectors: np.ndarray, images: list[tupl
 def frames_path(tmp_path):
     """Return a cache of samples of 3, no (failed), 2 and 1 frames; its rows lie in disorder."""
     content = np.random.default_rng(2).integers(0, 256, (4, 32), dtype=np.uint8)
-    samples = samples_of(content, list("abab"), states=["done", "failed", "done", "done"])
+    samples = samples_of(content, list("abab"), states=["done", "failed", "done", "done"], frames=[3, 0, 2, 1])
     columns = {"scanner": np.array(["A", "B", "C", "Ü"]), "frame": np.array(["w", "x", "y", "z"])}
     columns |= {"manifest_frame": np.array(list("1234")), "avg_pool": np.array(list("5678"))}
     samples = replace(samples, columns=columns)

@@ -18,7 +18,7 @@ from icehouse.cache.export import export
 from icehouse.cache.foreign import import_vectors
 from icehouse.cache.staging import Staging
 from icehouse.classify import problem
-from making import block_of
+from making import SELECTION, block_of
 
 ORIGIN = "resnet50 by torchvision 0.20"
 SUFFIXES = ["npz", "parquet"]
@@ -128,7 +128,7 @@ def test_the_cache_says_where_its_vectors_are_from(bring, vectors) -> None:
         }
         assert cache.layers == ("layer4.1",)
         assert cache.header.complete
-        assert cache.header.selection == {"frames": "all", "views": 1}
+        assert cache.header.selection == SELECTION
         assert cache.canaries() == {}
         assert cache.pixels() is None
         assert cache.mean_map() is None
@@ -222,6 +222,17 @@ def test_without_content_the_frames_of_a_path_are_one_content_together(bring) ->
         np.testing.assert_array_equal(cache.X, vectors)
 
 
+def test_samples_of_one_content_keep_the_frames_that_each_of_them_has(bring) -> None:
+    vectors = np.arange(10, dtype=np.float32).reshape(5, 2)
+    content = np.array([f"{number:064x}" for number in (1, 1, 1, 2, 1)])
+    arrays = {"X": vectors, "path": np.array(list("aaabc")), "frame": [4, 0, 2, 0, 5], "content": content}
+    with bring(arrays) as cache:
+        assert cache.samples.frames.tolist() == [6, 1, 6]
+        assert cache.samples.chosen.tolist() == ["0-4/2", "", "5"]
+        assert cache.X[:, 0].tolist() == [2, 4, 0, 6, 8]
+        assert cache.frame_of_row.tolist() == [0, 2, 4, 0, 5]
+
+
 SHA = np.array([f"{number:064x}" for number in (1, 2, 3, 1, 5, 6)])
 
 
@@ -229,7 +240,6 @@ SHA = np.array([f"{number:064x}" for number in (1, 2, 3, 1, 5, 6)])
     ("more", "message"),
     [
         ({"content": SHA}, "rows 1 and 4: they have the same content and frame, but different vectors"),
-        ({"content": SHA, "frame": np.arange(6)}, "rows 1 and 4: .* paths do not have the same frames"),
         ({"content": np.array(["abc"] * 6)}, "row 1: the content is 'abc', where a SHA-256"),
         ({"path": np.array(list("abcbef"))}, "rows 2 and 4: both have the path 'b'. Paths must be unique"),
         (

@@ -18,7 +18,7 @@ from icehouse.cache.staging import Staging
 from icehouse.cache.store import Cache
 from icehouse.cache.verify import verify
 from icehouse.cache.writing import Contents
-from making import block_of, samples_of
+from making import SELECTION, block_of, samples_of
 
 GENERATOR = np.random.default_rng(4)
 CONTENT = GENERATOR.integers(0, 256, (900, 32), dtype=np.uint8)
@@ -34,7 +34,7 @@ def make(file: Path, rows: range, *, recipe: dict | None = None, **changes: list
     contents = Contents(
         recipe or {"kind": "by hand"},
         ("avg_pool",),
-        {"frames": "all", "views": 1},
+        SELECTION,
         Samples(**fields),
         [],
         [{"time": f"2026-01-0{1 + rows.start % 9}"}],
@@ -210,7 +210,7 @@ def test_vectors_of_different_length_are_not_merged(tmp_path) -> None:
     contents = Contents(
         {"kind": "by hand"},
         ("avg_pool",),
-        {"frames": "all", "views": 1},
+        SELECTION,
         samples_of(content, ["a"] * 5),
         [],
         [{}],

@@ -24,7 +24,7 @@ from icehouse.cache.store import Cache
 from icehouse.cache.verify import verify
 from icehouse.cache.writing import Contents
 from icehouse.classify import problem
-from making import block_of, samples_of
+from making import SELECTION, block_of, samples_of
 
 ROWS, DIMENSIONS = 1100, 24
 FLIPS = 200 if os.environ.get("ICEHOUSE_FULL") == "1" else 30
@@ -46,7 +46,7 @@ def pristine(tmp_path_factory) -> Path:
     contents = Contents(
         {"kind": "by hand"},
         ("avg_pool",),
-        {"frames": "all", "views": 1},
+        SELECTION,
         samples,
         [Failure(f"{ROWS - 1}.png", "network", "its vector is infinite")],
         [{"time": "2026-01-01T00:00:00+00:00"}],
@@ -167,7 +167,7 @@ def test_whatever_else_is_damaged_is_left_out_and_named(cache_path, dataset, los
 def test_what_was_changed_with_another_program_is_found_too(cache_path) -> None:
     with h5py.File(cache_path, "r+") as file:  # fletcher32 is then right, and SHA-256 is not
         file["vectors/avg_pool"][700, 3] += 1
-        file.attrs["selection"] = '{"frames": "middle"}'
+        file.attrs["selection"] = '{"frames": "middle", "views": 1}'
     with Cache(cache_path) as cache:
         found = verify(cache)
     assert [(item.dataset, item.block, item.reason) for item in found.damaged] == [
@@ -205,10 +205,9 @@ def test_an_image_that_lost_one_of_its_frames_is_pending_even_where_its_name_was
     generator = np.random.default_rng(2)
     content = generator.integers(0, 256, (300, 32), dtype=np.uint8)
     rows = np.repeat(np.arange(300), 3)  # frames 0, 1, 2 of each: block 1 begins and ends within an image
-    block = block_of(content[rows], generator.normal(size=(900, 4)))
-    block.frame[:] = np.tile(np.arange(3), 300)
-    samples = samples_of(content, ["covid", "normal"] * 150)
-    contents = Contents({"kind": "by hand"}, ("avg_pool",), {}, samples, [], [{}])
+    block = block_of(content[rows], generator.normal(size=(900, 4)), np.tile(np.arange(3), 300))
+    samples = samples_of(content, ["covid", "normal"] * 150, frames=3)
+    contents = Contents({"kind": "by hand"}, ("avg_pool",), SELECTION, samples, [], [{}])
     path = tmp_path / "volumes.h5"
     for dataset in ("vectors/avg_pool", "images/content"):
         path.unlink(missing_ok=True)
@@ -279,9 +278,9 @@ def test_an_image_whose_frames_lie_in_two_damaged_blocks_is_pending(tmp_path) ->
     generator = np.random.default_rng(2)
     content = generator.integers(0, 256, (300, 32), dtype=np.uint8)
     rows = np.repeat(np.arange(300), 3)  # image 85 has its frames in rows 255 to 257
-    block = block_of(content[rows], generator.normal(size=(900, 4)))
-    block.frame[:] = np.tile(np.arange(3), 300)
-    contents = Contents({"kind": "by hand"}, ("avg_pool",), {}, samples_of(content, ["a"] * 300), [], [{}])
+    block = block_of(content[rows], generator.normal(size=(900, 4)), np.tile(np.arange(3), 300))
+    samples = samples_of(content, ["a"] * 300, frames=3)
+    contents = Contents({"kind": "by hand"}, ("avg_pool",), SELECTION, samples, [], [{}])
     path = tmp_path / "volumes.h5"
     commit(path, None, [block], contents)
     damage(path, "images/content", 0)
@@ -323,11 +322,12 @@ def test_a_large_cache_that_lost_most_of_its_rows_leaves_no_gaps_in_the_file(tmp
     content = generator.integers(0, 256, (5000, 32), dtype=np.uint8)
     vectors = generator.random((5000, 2048), dtype=np.float32)
     path = tmp_path / "large.h5"
-    contents = Contents({"kind": "by hand"}, ("avg_pool",), {}, samples_of(content, ["a"] * 5000), [], [{}])
+    samples = samples_of(content, ["a"] * 5000)
+    contents = Contents({"kind": "by hand"}, ("avg_pool",), SELECTION, samples, [], [{}])
     commit(path, None, [block_of(content, vectors)], contents)
     few = samples_of(content[:600], ["a"] * 600)
     with Cache(path) as old:
-        commit(path, old, [], Contents(contents.recipe, contents.layers, {}, few, [], [{}]))
+        commit(path, old, [], Contents(contents.recipe, contents.layers, SELECTION, few, [], [{}]))
     assert repair(path, compact=True)["rows_kept"] == 600
     assert path.stat().st_size < 600 * 2048 * 4 * 1.5
     with Cache(path) as cache:

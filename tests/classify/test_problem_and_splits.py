@@ -55,15 +55,18 @@ def problem_of(y: np.ndarray, patient: np.ndarray | None = None, content: np.nda
     classes = tuple("abcd"[: int(y.max()) + 1])
     return Problem(
         X=np.zeros((count, 2)),
+        further=np.zeros((count, 0, 2)),
         y=y,
         classes=classes,
         positive=None,
         groups=_groups(patient, content),
         grouped=known,
         content=content,
+        frame=np.zeros(count, dtype=np.int32),
         patient=patient,
         path=np.array([str(i) for i in range(count)]),
         left_out={},
+        layer="avg_pool",
     )
 
 

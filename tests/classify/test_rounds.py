@@ -71,7 +71,7 @@ def test_scaling_learns_from_the_training_part_only(make_cache, two_clouds) -> N
     moved[tested] += 1000
     fitted = [spec.build(0).fit(X[~tested], given.y[~tested]) for X in (given.X, moved)]
     np.testing.assert_array_equal(fitted[0][0].mean_, fitted[1][0].mean_)
-    record = rounds._one_round(given, tested, spec, 0, 0)
+    record = rounds._one_round(given, tested, spec, 0, rounds.Protocol())
     np.testing.assert_allclose(record.scores[:, 1], fitted[0].decision_function(given.X[tested]), rtol=1e-12)
 
 
