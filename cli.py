@@ -228,6 +228,58 @@ def demo(folder: str, quiet: bool) -> None:
 
 
 @main.command()
+@click.argument("data", type=click.Path())
+@click.option("--backbone", default="inceptionv3", show_default=True, help="The network whose input is shown.")
+@preparation_options
+@click.option("--root", type=click.Path(), help="What a manifest's paths are relative to, if not its folder.")
+@click.option("--limit", type=click.IntRange(1), help="Take the first N samples of each class only.")
+@click.option(
+    "--labels", type=click.Path(), help="A CSV file (path, label, patient, ...) in place of what DATA says."
+)
+@click.option("--sheet", type=click.Path(), help="Where the contact sheet goes.  [default: NAME-sheet.png]")
+@click.option("--overwrite", is_flag=True, help="Replace an older contact sheet.")
+@json_option
+@quiet_option
+@debug_option
+@click.pass_context
+def inspect(ctx: click.Context, /, data: str, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Look at the images in DATA before computing anything: what they are, and what is wrong with them.
+
+    Reads every file, prints counts and warnings, and draws a contact sheet of what the network will see. No
+    network is loaded. Ends with exit code 3 if some images cannot be read.
+    """
+    from . import survey
+    from .report import inspection, progress
+
+    with progress.bar("Reading", shown=not quiet) as update:
+        found = survey.inspect(
+            data, progress=lambda done, total: update(done, total, "files"), note=note(quiet), **options
+        )
+    show(found, as_json, inspection.inspection_text)
+    if found["unreadable"]:
+        ctx.exit(FAILED_IMAGES)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(), default=".")
+@json_option
+@debug_option
+@click.pass_context
+def doctor(ctx: click.Context, /, folder: str, as_json: bool) -> None:
+    """Check libraries, engines, weights, disk and locks, and say what mends what is wrong.
+
+    FOLDER is where caches are or will be: this one unless told. Ends with exit code 1 if something fails.
+    """
+    from . import survey
+    from .report import doctor as texts
+
+    checks = survey.diagnose(folder, note=note(as_json))
+    show(checks, as_json, texts.doctor_text)
+    if any(check["status"] == "FAIL" for check in checks):
+        ctx.exit(1)
+
+
+@main.command()
 @json_option
 @debug_option
 def backbones(as_json: bool) -> None:

@@ -28,7 +28,7 @@ _COPIES_BYTES = 50_000_000
 """Samples that share an image copy its vectors: up to so many times the size of the file and bytes more."""
 _INDEX_BYTES = 16
 """What a line of `X` takes beside its values: its sample and its row."""
-_ROWS_AT_ONCE = 16 * BLOCK_ROWS
+_ROWS_AT_ONCE = 4 * BLOCK_ROWS
 
 
 class Cache(Datasets):

@@ -16,8 +16,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__
+from .. import __version__, errors
 from . import atomic, checksums, distrust, hdf5, layout
+from .alignment import Claims
 from .checksums import BLOCK_ROWS
 from .recipe import Recipe, fingerprints
 from .rows import CacheRows, Order, RowSource, gather
@@ -119,13 +120,23 @@ def write(path: Path, contents: Contents, sources: Sequence[RowSource], order: O
     CacheDamaged
         If rows that are needed do not match their checksums.
     DiskFull, CacheError
-        If there is no room, or no permission.
+        If there is no room, no permission, or a sample or the selection that no reader would take.
     """
+    _check(path, contents)
     with atomic.replacing(path) as temporary, hdf5.creating(temporary) as (file, pause):
         digests = _write_rows(file, sources, order, pause)
         _write_tables(file, contents)
         _write_header(file, contents)
         _write_checksums(file, temporary, digests)
+
+
+def _check(path: Path, contents: Contents) -> None:
+    try:
+        if fault := layout.fault_of_selection(contents.selection):
+            raise ValueError(f"the selection {fault}")
+        Claims.of(contents.samples, contents.views)
+    except ValueError as error:
+        raise errors.CacheError(f"{path} cannot be written: {error}.") from None
 
 
 def _write_rows(

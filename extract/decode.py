@@ -7,25 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import UnidentifiedImageError
 
-from .. import errors
-from . import intensity, raster, resize, views
-from .picture import Opened, Picture, reason_of
+from . import intensity, resize, views
+from .dicom import open_dicom
+from .dicom_header import is_bare_dicom, looks_like_dicom
+from .guard import guarded
+from .nifti import looks_like_nifti, open_nifti
+from .picture import Opened, Picture
+from .raster import open_raster
 
 DECODER = "icehouse/2"
 """Name and version of the decoders in the recipe: raise it when any pixel changes."""
 
-_Argument = TypeVar("_Argument")
-_Result = TypeVar("_Result")
-
 
 def open_image(content: bytes) -> Opened:
-    """Open a file whose bytes are `content`.
+    """Open a file whose bytes are `content`; which format it is, they alone tell, not the file's name.
 
     Raises
     ------
@@ -34,26 +33,16 @@ def open_image(content: bytes) -> Opened:
     MissingDependency
         If the library that reads such files is not installed.
     """
-    opened = _guarded(raster.open_raster, content)
-    return Opened(opened.facts, lambda number: _guarded(opened.frame, number))
+    opened = guarded(_decoder_of(content), content)
+    return Opened(opened.facts, lambda number: guarded(opened.frame, number))
 
 
-def _guarded(decoder: Callable[[_Argument], _Result], argument: _Argument) -> _Result:
-    """Call a decoder; whatever it raises on a damaged file becomes an `ImageError`."""
-    try:
-        return decoder(argument)
-    except errors.ImageError:
-        raise
-    except ImportError as error:
-        raise errors.MissingDependency(
-            f"Reading this kind of image needs {error.name}: pip install 'icehouse[extract]'."
-        ) from None
-    except UnidentifiedImageError:
-        raise errors.ImageError("decode", "not an image of a known format") from None
-    except MemoryError:
-        raise errors.ImageError("decode", "not enough memory") from None
-    except Exception as error:  # decoders raise whatever they meet in damaged files
-        raise errors.ImageError("decode", reason_of(error)) from None
+def _decoder_of(content: bytes) -> Callable[[bytes], Opened]:
+    if looks_like_dicom(content):
+        return open_dicom
+    if looks_like_nifti(content):
+        return open_nifti
+    return open_dicom if is_bare_dicom(content) else open_raster
 
 
 @dataclass(frozen=True)

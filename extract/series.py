@@ -64,8 +64,9 @@ def _header(sample: Sample) -> dicom_header.Header | None:
     """Return the header of a DICOM file; None of any other file, and of one that cannot be read."""
     try:
         with sample.file.open("rb") as file:
-            if not dicom_header.looks_like_dicom(file.read(_FIRST_BYTES)):
-                return None
+            first = file.read(_FIRST_BYTES)
+        if not (dicom_header.looks_like_dicom(first) or dicom_header.is_bare_dicom(first)):
+            return None
         return dicom_header.read_header(sample.file)
     except (OSError, errors.ImageError):
         return None  # why it fails is said when it is decoded

@@ -151,6 +151,20 @@ class Setup:
         return self.plan.backbone.dimensions * 4 * len(self.plan.layers) + 256 + 32 + 4 + 2
 
 
+def preparation_of(settings: Settings) -> Preparation:
+    """Return what the network sees of a picture; weights are not looked for.
+
+    Raises
+    ------
+    UsageError
+        For values that are not known.
+    """
+    settings.check()
+    size = _size(settings.size, backbones.find(settings.backbone))
+    policies, augmentation = intensity.parse(settings.intensity), views.parse(settings.augment)
+    return Preparation(size, settings.resize, policies, augmentation)
+
+
 def set_up(settings: Settings) -> Setup:
     """Return what follows from `settings`: weights are looked for, nothing is loaded.
 
@@ -161,14 +175,10 @@ def set_up(settings: Settings) -> Setup:
     WeightsError
         If there are no such weights.
     """
-    settings.check()
+    preparation = preparation_of(settings)
     backbone = backbones.find(settings.backbone)
     weights = weight_files.resolve(settings.weights, backbone)
-    size = _size(settings.size, backbone)
-    preparation = Preparation(
-        size, settings.resize, intensity.parse(settings.intensity), views.parse(settings.augment)
-    )
-    canary_size = size or backbone.size or _CANARY_SIZE
+    canary_size = preparation.size or backbone.size or _CANARY_SIZE
     scaling = backbone.scaling if settings.scaling == BACKBONES_OWN else settings.scaling
     if scaling is None:
         known = ", ".join(backbones.SCALINGS)
@@ -178,7 +188,7 @@ def set_up(settings: Settings) -> Setup:
     plan = engines.Plan(
         backbone=backbone,
         weights=weights,
-        size=size,
+        size=preparation.size,
         scaling=scaling,
         layers=(engines.LAYER,) if settings.layers is None else tuple(settings.layers),
         engine=settings.engine,

@@ -23,9 +23,9 @@ import pytest
 from icehouse import errors, open_cache
 from icehouse.cache import distrust
 from icehouse.cache.staging import Staging
-from icehouse.extract import backbones
+from icehouse.extract.decode import open_image
 from icehouse.extract.engines import LAYER
-from icehouse.extract.settings import preparation_of
+from icehouse.extract.settings import Settings, set_up
 from small_network import (
     FULL,
     IMAGES,
@@ -239,10 +239,10 @@ def writing(process: str) -> str:
 
 def vectors_of(folder: Path) -> dict[str, bytes]:
     """Return the vector that each image's content must have, by its path below `folder`."""
-    preparation, network = preparation_of(backbones.find("efficientnetlite0")), SmallNetwork(1)
+    preparation, network = set_up(Settings(backbone="efficientnetlite0")).preparation, SmallNetwork(1)
     vectors = {}
     for file in folder.glob("*/*.png"):
-        frame = preparation.frames(file.read_bytes())[1][0]
+        frame = preparation.frame(open_image(file.read_bytes()).frame(0))
         vector = network.run(frame.pixels[None]).vectors[LAYER][0]
         vectors[file.relative_to(folder).as_posix()] = vector.tobytes()
     return vectors
