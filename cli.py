@@ -291,6 +291,21 @@ def backbones(as_json: bool) -> None:
 
 
 @main.command()
+@click.option("--check", is_flag=True, help="Read every file that is there, and compare its hash.")
+@json_option
+@debug_option
+def weights(check: bool, as_json: bool) -> None:
+    """Say where the ImageNet weights of each backbone are looked for, and whether they are there.
+
+    ICEHOUSE_WEIGHTS names a folder that is looked into first.
+    """
+    from . import survey
+    from .report import extraction
+
+    show(survey.list_weights(check=check), as_json, extraction.weights_text)
+
+
+@main.command()
 @json_option
 @debug_option
 def heads(as_json: bool) -> None:

@@ -108,6 +108,16 @@ def list_backbones() -> list[dict[str, Any]]:
     ]
 
 
+def list_weights(*, check: bool = False) -> list[dict[str, Any]]:
+    """Return where the ImageNet weights of each backbone are looked for, with their hash, and what is there.
+
+    With `check`, every file that is there is read and its hash compared.
+    """
+    from .extract import weights
+
+    return [listing.as_dict() for listing in weights.listing(check=check)]
+
+
 def list_heads() -> list[dict[str, Any]]:
     """Return each head's name, description and parameters with their defaults."""
     from .classify import heads

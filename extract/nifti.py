@@ -28,7 +28,7 @@ _APART = {(348, 344): b"ni1\0", (540, 4): b"ni2\0"}
 _HEADER = 544  # bytes: the larger of the two headers, and whether extensions follow
 _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _LARGEST_RATIO = 1032  # of Deflate (https://zlib.net/zlib_tech.html)
-_PIECE = 2**20
+_PIECE = 2**16
 _LOWEST_BUT_CT = -200.0
 
 

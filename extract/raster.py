@@ -6,13 +6,16 @@ bit, pypng for 16-bit PNG in colour (Pillow would cut it to 8 bits), tifffile fo
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import functools
 import io
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, _imaging
 
 from .. import errors
 from .picture import EIGHT_BIT, OTHER, Facts, Opened, Picture, Pixels, check_size
@@ -163,7 +166,17 @@ def _tiff_page(content: bytes, index: int, page: Any) -> Pixels:
     raise errors.ImageError("decode", f"a TIFF page of shape {pixels.shape}, which is neither grey nor RGB")
 
 
+@functools.cache
+def _silence_libtiff() -> None:
+    """Take away the function with which Pillow's libtiff prints errors; Pillow reports them once more."""
+    with contextlib.suppress(
+        OSError, AttributeError
+    ):  # it is out of reach where it is part of Pillow's own library
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(ctypes.c_void_p(None))
+
+
 def _tiff_page_by_pillow(content: bytes, index: int) -> Pixels:
+    _silence_libtiff()
     with Image.open(io.BytesIO(content), formats=("TIFF",)) as image:
         image.seek(index)
         image.load()

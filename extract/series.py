@@ -169,7 +169,7 @@ def select(
         looks.append(found)
         progress(len(looks))
     slices = Slices()
-    single = [index for index, found in enumerate(looks) if found.frames == 1]
+    single = [index for index, found in enumerate(looks) if found.count == 1]
     groups = _grouped(samples, single)
     for members in groups.values():
         try:
@@ -186,7 +186,7 @@ def select(
 class _Look:
     """How many frames a file has (0 if it cannot be read), and what a rule needs to know of the only one."""
 
-    frames: int
+    count: int
     evidence: frames.Evidence | errors.ImageError | None = None
 
 

@@ -20,6 +20,7 @@ BACKBONES_OWN = "backbone"
 _STRETCH, _AUGMENT = resize.STRETCH, views.DEFAULT  # fields below have the modules' names
 _USUAL_PIXELS = 331 * 331
 _USUAL_BATCH = 32
+_USUAL_DIMENSIONS = 2048
 _CANARY_SIZE = 224
 """What the canaries are brought to where pictures keep their own size and the backbone has none."""
 
@@ -147,8 +148,9 @@ class Setup:
 
     @property
     def bytes_per_row(self) -> int:
-        """About what a row takes in a cache; vectors of layers other than the last are taken to be as long."""
-        return self.plan.backbone.dimensions * 4 * len(self.plan.layers) + 256 + 32 + 4 + 2
+        """About what a row takes in a cache; vectors whose length is not known yet are taken to be usual."""
+        dimensions = self.plan.backbone.dimensions or _USUAL_DIMENSIONS
+        return dimensions * 4 * len(self.plan.layers) + 256 + 32 + 4 + 2
 
 
 def preparation_of(settings: Settings) -> Preparation:
@@ -160,7 +162,9 @@ def preparation_of(settings: Settings) -> Preparation:
         For values that are not known.
     """
     settings.check()
-    size = _size(settings.size, backbones.find(settings.backbone))
+    backbone = backbones.find(settings.backbone)
+    size = _size(settings.size, backbone)
+    backbone.check_size(size)
     policies, augmentation = intensity.parse(settings.intensity), views.parse(settings.augment)
     return Preparation(size, settings.resize, policies, augmentation)
 
@@ -219,10 +223,8 @@ def _size(given: int | str | None, backbone: backbones.Backbone) -> int | None:
         size = int(given)
     except ValueError:
         size = 0
-    if size < backbone.least:
-        raise errors.UsageError(
-            f"--size {given}: {backbone.name} takes {backbone.least} pixels or more, or --size native."
-        )
+    if size < 1:
+        raise errors.UsageError(f"--size {given} is neither a number of pixels nor native.")
     return size
 
 

@@ -91,3 +91,17 @@ def backbones_text(backbones: list[dict[str, Any]]) -> str:
     ]
     table = text_table("", ["backbone", "input", "dimensions", "parameters", "ImageNet weights"], rows)
     return f"{table}\nWhere weights are looked for: icehouse weights. A Keras model of your own: model:PATH"
+
+
+def weights_text(listings: list[dict[str, Any]]) -> str:
+    """Return what `icehouse weights` shows: each file that is wanted, its hash, and every place looked into."""
+    lines = []
+    for listing in listings:
+        hashed = f", {listing['hash_kind'].upper()} {listing['hash']}" if listing["hash"] else ""
+        lines.append(f"{listing['backbone']}: {listing['file']}{hashed}")
+        for place in listing["places"]:
+            state = "here" if place["present"] else "not here"
+            if place["fits"] is not None:
+                state = "here, and sound" if place["fits"] else "here, but ANOTHER FILE: its hash differs"
+            lines.append(f"  {state}: {place['path']}")
+    return "\n".join(lines)

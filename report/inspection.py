@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .tables import failures_table, plain_text, text_table
+from .extraction import failures_table
+from .tables import plain_text, text_table
 
 _WIDTH = 110
 _MOST = 8

@@ -18,7 +18,7 @@ from PIL import Image
 def inspected(data: Path) -> dict[str, Any]:
     source = read_source(data)
     looks = inspection.inspect(source, Preparation(64), tiles=False).looks
-    found = {"data": str(data), **findings(source, looks, (64, 64)), "seconds": 1.0, "sheet": None}
+    found = {"data": str(data), **findings(source, looks, 64), "seconds": 1.0, "sheet": None}
     return {**found, "warnings": warnings(found)}
 
 
