@@ -208,9 +208,10 @@ def classify(cache: str, heads: tuple[str, ...], as_json: bool, quiet: bool, **o
 
 @main.command()
 @click.argument("folder", type=click.Path(), default="icehouse-demo")
+@click.option("--ct", is_flag=True, help="Draw CT sequences, and take the slices that show the lung open.")
 @quiet_option
 @debug_option
-def demo(folder: str, quiet: bool) -> None:
+def demo(folder: str, ct: bool, quiet: bool) -> None:
     """Go the whole way on synthetic chest X-rays, in FOLDER (icehouse-demo unless told)."""
     from . import demo as demonstration
     from .report import progress, tables
@@ -218,6 +219,7 @@ def demo(folder: str, quiet: bool) -> None:
     with progress.bar("Demo", shown=not quiet) as update:
         made = demonstration.demo(
             folder,
+            ct=ct,
             drawing=lambda done, total: update(done, total, "drawn"),
             extracting=lambda now: update(now.done, now.total, progress.extraction_words(now)),
             judging=lambda done, total: update(done, total, "rounds"),

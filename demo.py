@@ -12,9 +12,17 @@ if TYPE_CHECKING:
     from .extract.summary import Progress
 
 
+BACKBONE = "efficientnetlite0"
+"""The one whose weights are installed with icehouse."""
+
+CT_PATIENTS = 10
+"""Sequences of each class in the demonstration on CT."""
+
+
 def demo(
     folder: str | Path,
     *,
+    ct: bool = False,
     drawing: Callable[[int, int], None] = lambda done, total: None,
     extracting: Callable[[Progress], None] = lambda _: None,
     judging: Callable[[int, int], None] = lambda done, total: None,
@@ -26,26 +34,48 @@ def demo(
     ----------
     folder : str or Path
         Made anew; it gets the images of two scanners, a cache for each, and the run.
+    ct : bool
+        Make CT sequences in place of the X-rays, of which the slices with open lungs are taken; one scanner.
     drawing, extracting, judging, note : callable
         Told of the progress of each part.
 
     Returns
     -------
     dict
-        `run` (a `Run`), and the paths of `images`, `external_images`, `features` and `external_features`.
+        `run` (a `Run`), and the paths of `images` and `features`; for X-rays also `external_images` and
+        `external_features`.
 
     Raises
     ------
     OutputExists
         If the folder exists and is not empty.
     """
-    from .extract import backbones, engines, phantoms, weights
+    from .extract import backbones, engines, weights
 
     engines.check_installed()
-    weights.resolve("imagenet", backbones.find("efficientnetlite0"))
+    weights.resolve("imagenet", backbones.find(BACKBONE))
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise errors.OutputExists(f"{target} exists already. Give another folder: icehouse demo DIR")
+    paths = _draw_sequences(target, drawing, note) if ct else _draw_radiographs(target, drawing, note)
+    frames = "open-lung" if ct else "all"
+    options = f" --frames {frames}" if ct else ""
+    for name in [name for name in paths if name.endswith("images")]:
+        cache = target / f"{name.replace('images', 'features')}.h5"
+        note(f"icehouse extract {paths[name]} -o {cache} --backbone {BACKBONE}{options}")
+        api.extract(paths[name], cache, backbone=BACKBONE, frames=frames, progress=extracting)
+        paths[cache.stem] = cache
+    note(f"icehouse classify {paths['features']} -o {target / 'run'}")
+    run = api.run_rounds(paths["features"], out=target / "run", progress=judging)
+    return {"run": run, **paths}
+
+
+def _draw_radiographs(
+    target: Path, drawing: Callable[[int, int], None], note: Callable[[str], None]
+) -> dict[str, Path]:
+    """Draw the X-rays of two scanners and return their manifests."""
+    from .extract import phantoms
+
     note("Drawing 256 synthetic chest X-rays, half of them with a lesion, and 51 of another scanner")
     home = phantoms.write_data_set(
         target / "images", phantoms.HOME, 128, 128, seed=1, progress=lambda done: drawing(done, 307)
@@ -53,11 +83,18 @@ def demo(
     away = phantoms.write_data_set(
         target / "external", phantoms.ELSEWHERE, 25, 26, seed=2, progress=lambda done: drawing(256 + done, 307)
     )
-    paths = {"images": home, "external_images": away}
-    for name, manifest in (("features", home), ("external_features", away)):
-        paths[name] = target / f"{name}.h5"
-        note(f"icehouse extract {manifest} -o {paths[name]} --backbone efficientnetlite0")
-        api.extract(manifest, paths[name], backbone="efficientnetlite0", progress=extracting)
-    note(f"icehouse classify {paths['features']} -o {target / 'run'}")
-    run = api.run_rounds(paths["features"], out=target / "run", progress=judging)
-    return {"run": run, **paths}
+    return {"images": home, "external_images": away}
+
+
+def _draw_sequences(
+    target: Path, drawing: Callable[[int, int], None], note: Callable[[str], None]
+) -> dict[str, Path]:
+    """Draw CT sequences of two classes and return their manifest."""
+    from .extract import ct_phantoms
+
+    total = 2 * CT_PATIENTS * ct_phantoms.SLICES
+    note(f"Drawing {2 * CT_PATIENTS} synthetic chest CT sequences, half of them with opacities")
+    manifest = ct_phantoms.write_sequences(
+        target / "images", CT_PATIENTS, CT_PATIENTS, seed=1, progress=lambda done: drawing(done, total)
+    )
+    return {"images": manifest}

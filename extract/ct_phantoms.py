@@ -20,6 +20,9 @@ from ..cache import atomic
 from .ct_anatomy import LEAST, Chest
 from .phantoms import DISEASED, NORMAL
 
+SLICES = 40
+"""Of a sequence, unless told."""
+
 
 @dataclass(frozen=True)
 class Sequence:
@@ -53,7 +56,7 @@ class Sequence:
         return truth
 
 
-def draw(patient: str, seed: list[int], *, diseased: bool, slices: int = 40, size: int = 256) -> Sequence:
+def draw(patient: str, seed: list[int], *, diseased: bool, slices: int = SLICES, size: int = 256) -> Sequence:
     """Draw one patient's sequence.
 
     Parameters
@@ -86,7 +89,7 @@ def write_sequences(
     diseased: int,
     seed: int,
     *,
-    slices: int = 40,
+    slices: int = SLICES,
     size: int = 256,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Path:

@@ -129,12 +129,16 @@ def heads_text(heads: list[dict[str, Any]]) -> str:
 def demo_text(made: dict[str, Any]) -> str:
     """Return where `icehouse demo` put everything, and what to try next."""
     rows = [
-        ["images, with the lesions' places", str(made["images"])],
-        ["images of another scanner", str(made["external_images"])],
-        ["transfer values", str(made["features"])],
-        ["transfer values, other scanner", str(made["external_features"])],
-        ["run", str(made["run"].path)],
+        [what, str(made[name])]
+        for name, what in (
+            ("images", "images, and what is known of them"),
+            ("external_images", "images of another scanner"),
+            ("features", "transfer values"),
+            ("external_features", "transfer values, other scanner"),
+        )
+        if name in made
     ]
+    rows.append(["run", str(made["run"].path)])
     width = max(len(what) for what, _ in rows)
     command = f"icehouse classify {made['features']} -o another-run --head svm:C=10 --head mlp"
     places = "\n".join(f"  {what:<{width}}  {where}" for what, where in rows)
