@@ -28,12 +28,32 @@ IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN = NATIVE = (
 )
 """The transfer syntaxes (UIDs) whose pixels are not compressed one by one."""
 
-MAX_INFLATED = 2**30
-"""Bytes to which a deflated file may grow; a deflated chest CT of 500 slices has a quarter of it."""
+MAX_INFLATED = 2**28
+"""Bytes to which a deflated file may grow: 500 slices of CT, where mostly single pictures are deflated."""
 
 _PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 _FIRST_VALUES = (b"UL", b"UI", b"OB", b"CS", b"SH", b"DA", b"TM", b"LO", b"ST", b"SQ")
-_DEFER = 2**16  # bytes: longer values are passed over where only the header is wanted
+_WANTED = (
+    "ImageType",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "Modality",
+    "PatientID",
+    "IssuerOfPatientID",
+    "ViewPosition",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "InstanceNumber",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "Laterality",
+    "ImageLaterality",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BurnedInAnnotation",
+    "DirectoryRecordSequence",
+)
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _SECTIONS = frozenset({"CT", "MR", "PT", "NM"})
@@ -126,10 +146,10 @@ def read_header(source: bytes | Path) -> Header:
 
 def _header(source: bytes | Path) -> Header:
     if isinstance(source, bytes):
-        return _header_of(read_elements(io.BytesIO(source), defer=_DEFER))
+        return _header_of(read_elements(io.BytesIO(source), only=_WANTED))
     try:
         with source.open("rb") as file:
-            return _header_of(read_elements(file, defer=_DEFER))
+            return _header_of(read_elements(file, only=_WANTED))
     except OSError as error:
         raise errors.ImageError("read", error.strerror or str(error)) from None
 
@@ -175,14 +195,15 @@ class Elements:
     inflated: bytes | None = None
 
 
-def read_elements(file: BinaryIO, defer: int | None = None) -> Elements:
-    """Read a file up to its pixels; values longer than `defer` bytes are left out.
+def read_elements(file: BinaryIO, only: Sequence[str] = ()) -> Elements:
+    """Read a file up to its pixels: all elements, or only those of these keywords.
 
     Raises
     ------
     ImageError
         If it is no DICOM file, or a deflated one that grows too much.
     """
+    from pydicom.datadict import tag_for_keyword
     from pydicom.filereader import read_dataset
     from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
@@ -205,8 +226,9 @@ def read_elements(file: BinaryIO, defer: int | None = None) -> Elements:
             found.append((int(tag), vr, length))
         return bool(found)
 
+    tags = [tag for keyword in only if (tag := tag_for_keyword(keyword)) is not None]
     dataset = read_dataset(
-        file, syntax == IMPLICIT, syntax != BIG_ENDIAN, stop_when=at_pixels, defer_size=defer
+        file, syntax == IMPLICIT, syntax != BIG_ENDIAN, stop_when=at_pixels, specific_tags=tags
     )
     pixels = None
     if found:

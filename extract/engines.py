@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 
 from .. import errors
 from .backbones import Backbone
+from .layers import LAYER as LAYER
 from .weights import Weights
-
-LAYER = "avg_pool"
 
 CHOICES = ("auto", "keras", "openvino")
 """What the user may ask for."""

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
 from PIL import UnidentifiedImageError
 
 from .. import errors
@@ -37,7 +38,7 @@ def guarded(decoder: Callable[[_Argument], _Result], argument: _Argument) -> _Re
         If the library that reads such files is not installed.
     """
     try:
-        with _quiet():
+        with _quiet(), np.errstate(all="ignore"):  # numbers of damaged files may be any
             return decoder(argument)
     except errors.ImageError:
         raise

@@ -23,6 +23,7 @@ from .picture import EIGHT_BIT, OTHER, Facts, Opened, Picture, Pixels, check_siz
 _PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 0x0112  # the tag of EXIF and of TIFF
+_LARGEST_RATIO = 1032  # of Deflate (https://zlib.net/zlib_tech.html)
 _PLAIN_TIFF_COMPRESSIONS = (1, 8, 32946)  # none, Deflate twice: what tifffile decodes by itself
 
 
@@ -115,7 +116,7 @@ def _open_tiff(content: bytes) -> Opened:
     import tifffile
 
     file = tifffile.TiffFile(io.BytesIO(content))
-    pages = [(index, page) for index, page in enumerate(file.pages) if not page.keyframe.is_reduced]
+    pages = _full_pages(file)
     if not pages:
         raise errors.ImageError("decode", "a TIFF without a full-size page")
     first = pages[0][1].keyframe
@@ -136,6 +137,18 @@ def _open_tiff(content: bytes) -> Opened:
     return Opened(facts, frame)
 
 
+def _full_pages(file: Any) -> list[tuple[int, Any]]:
+    """Return the pages that are no thumbnails, with their numbers; damaged ones may lead back to themselves."""
+    pages, seen = [], set()
+    for index, page in enumerate(file.pages):
+        if page.offset in seen:
+            raise errors.ImageError("decode", "a TIFF whose pages lead back to one another")
+        seen.add(page.offset)
+        if not page.keyframe.is_reduced:
+            pages.append((index, page))
+    return pages
+
+
 def _tiff_bits(page: Any) -> int:
     return max(int(page.bitspersample), 8)
 
@@ -152,6 +165,9 @@ def _tiff_page(content: bytes, index: int, page: Any) -> Pixels:
             )
         pixels = _tiff_page_by_pillow(content, index)
     else:
+        most = len(content) * (1 if int(shape.compression) == 1 else _LARGEST_RATIO)
+        if shape.nbytes > most:
+            raise errors.ImageError("decode", f"a TIFF of {len(content)} bytes that claims {shape.nbytes}")
         pixels = page.asarray()
         if shape.planarconfig == 2:
             pixels = np.moveaxis(pixels, 0, -1)

@@ -42,6 +42,7 @@ def sort_out(source: Source, patients: PatientKey, workers: int) -> Source:
         If nothing is left.
     """
     headers = list(in_order(_header, source.samples, workers, ahead=64))
+    person = _people(header for header in headers if header is not None)
     kept: list[Sample] = []
     passed_over: dict[str, list[str]] = {}
     for sample, header in zip(source.samples, headers, strict=True):
@@ -50,7 +51,7 @@ def sort_out(source: Source, patients: PatientKey, workers: int) -> Source:
             continue
         patient = sample.patient
         if header is not None and not patient:
-            patient = _pseudonym(header, patients)
+            patient = _pseudonym(header, person, patients)
         kept.append(replace(sample, header=header, patient=patient))
     if not kept:
         reasons = ", ".join(f"{len(paths)} {reason}" for reason, paths in passed_over.items())
@@ -72,13 +73,32 @@ def _header(sample: Sample) -> dicom_header.Header | None:
         return None  # why it fails is said when it is decoded
 
 
-def _pseudonym(header: dicom_header.Header, patients: PatientKey) -> str:
-    """Return what stands for the patient; if unknown, for the study or the series, which are one patient's."""
+def _people(headers: Iterable[dicom_header.Header]) -> dict[str, str]:
+    """Return, for each UID of a study or series, one UID that stands for the person it is of.
+
+    A study and a series are of one patient each; whoever wrote the files may have given the slices of one
+    series to several studies, which are then of that patient, too.
+    """
+    person: dict[str, str] = {}
+
+    def root(uid: str) -> str:
+        while person.setdefault(uid, uid) != uid:
+            person[uid] = uid = person[person[uid]]
+        return uid
+
+    for header in headers:
+        uids = [root(uid) for uid in (header.study, header.series) if uid]
+        for uid in uids:
+            person[uid] = min(uids)
+    return {uid: root(uid) for uid in person}
+
+
+def _pseudonym(header: dicom_header.Header, person: dict[str, str], patients: PatientKey) -> str:
+    """Return what stands for the patient; if the number is unknown, for what the studies and series tell."""
     if header.patient_id:
         return patients.pseudonym("patient", header.patient_id, header.issuer)
-    if header.study:
-        return patients.pseudonym("study", header.study)
-    return patients.pseudonym("series", header.series) if header.series else ""
+    uid = header.study or header.series
+    return patients.pseudonym("person", person[uid]) if uid else ""
 
 
 def _in_slice_order(samples: list[Sample]) -> list[Sample]:
@@ -97,7 +117,7 @@ def _grouped(samples: list[Sample], indices: Iterable[int]) -> dict[tuple[str, .
     for index in indices:
         sample = samples[index]
         if sample.header is not None and sample.header.series:
-            key = ("series", sample.header.study, sample.header.series)
+            key = ("series", sample.header.series, sample.patient)
         else:
             key = ("folder", str(sample.file.parent), sample.patient)
         groups.setdefault(key, []).append(index)

@@ -72,7 +72,7 @@ def run(engine: str) -> dict[str, Any]:
     here = weights.imagenet_present(backbone)
     found = weights.resolve("imagenet" if here else "random:0", backbone)
     pixels = canaries.pixels(Preparation(backbone.size))
-    plan = engines.Plan(backbone, found, backbone.size, backbone.scaling, engine=engine)
+    plan = engines.Plan(backbone, found, backbone.size, backbone.scaling or "none", engine=engine)
     started = time.perf_counter()
     network = engines.load(plan, len(pixels), pixels)
     vectors = network.run(pixels).vectors[engines.LAYER]

@@ -133,7 +133,7 @@ def _heading_of(label: str, inspection: Inspection) -> str:
     own = [look for look in inspection.looks if look.sample.label == label]
     patients = len({look.sample.patient for look in own} - {""})
     doubtful = sum(bool(look.marks) for look in own)
-    words = [f"{len(own)} files", *([f"{patients} patients"] if patients else [])]
+    words = [f"{len(own)} files", *([f"{patients} patient{'s' * (patients > 1)}"] if patients else [])]
     if doubtful:
         words.append(f"{doubtful} doubtful")
     return f"{label or 'without a label'}: {', '.join(words)}"

@@ -61,7 +61,17 @@ def test_no_module_imports_from_a_floor_above_or_beside_its_own() -> None:
 
 
 def test_frameworks_are_imported_inside_functions_of_the_rooms_that_run_networks() -> None:
-    allowed = {"backbones.py", "engines.py", "efficientnet_lite.py"}
+    allowed = {
+        "efficientnet_lite.py",
+        "engines.py",
+        "keras_engine.py",
+        "layers.py",
+        "model_files.py",
+        "networks.py",
+        "openvino_engine.py",
+        "openvino_export.py",
+        "openvino_graph.py",
+    }
     for path in modules():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         top = {id(node) for node in tree.body}

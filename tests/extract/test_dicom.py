@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -391,6 +392,13 @@ def test_what_libraries_say_of_damaged_files_is_neither_printed_nor_raised(capfd
         list(pool.map(one, names * 5))
     assert capfd.readouterr() == ("", "")
     assert warnings.filters == before
+
+
+def test_a_package_that_is_not_installed_is_named_and_no_other_takes_its_place(monkeypatch) -> None:
+    content = sample("SC_rgb_jpeg_lossy_gdcm.dcm")  # Pillow could decode it, and is installed
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(errors.MissingDependency, match="needs imagecodecs: pip install"):
+        only_frame(content)
 
 
 PLACE = {

@@ -226,3 +226,32 @@ def test_the_two_photographs_of_scikit_learn_are_read() -> None:
         assert (facts.width, facts.height) == (640, 427)
         assert frame.pixels.shape == (224, 224, 3)
         assert frame.thumbnail.shape == (256,)
+
+
+def test_a_tiff_whose_pages_lead_in_a_circle_ends() -> None:
+    content = bytearray(tiff(np.stack([GREY, GREY]), photometric="minisblack", metadata=None))
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        last = file.pages[1]
+        number_of_tags, first = len(last.tags), file.pages[0].offset
+    at = last.offset + 2 + 12 * number_of_tags
+    assert content[at : at + 4] == bytes(4)
+    content[at : at + 4] = first.to_bytes(4, "little")
+    with pytest.raises(errors.ImageError, match="lead back to one another"):
+        decode(bytes(content))
+
+
+def test_a_tiff_that_claims_more_than_it_can_hold_is_refused_before_memory_is_taken() -> None:
+    content = bytearray(tiff(DEEP, tile=(16, 16)))
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        width = file.pages[0].tags["ImageWidth"].valueoffset
+    content[width : width + 4] = (1_000_000).to_bytes(4, "little")
+    with pytest.raises(errors.ImageError, match="that claims 40000000"):
+        decode(bytes(content))
+
+
+def test_libtiff_prints_nothing(capfd) -> None:
+    content = bytearray(saved(Image.fromarray(GREY), "TIFF", compression="tiff_lzw"))
+    content[400:410] = b"\xff" * 10
+    with pytest.raises(errors.ImageError):
+        decode(bytes(content))
+    assert capfd.readouterr() == ("", "")

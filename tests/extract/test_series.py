@@ -96,16 +96,28 @@ def test_a_patient_becomes_a_pseudonym_and_nothing_in_the_cache_names_him(work) 
         assert set(cache.groups) == {patient}
 
 
-def test_a_file_without_a_known_patient_is_grouped_by_its_study(work) -> None:
+def test_files_without_a_known_patient_are_grouped_by_study_and_series(work) -> None:
     for number, file in enumerate(sorted((work / "dicom" / "covid").iterdir())):
         header = pydicom.dcmread(file)
         header.PatientID = "Unknown"
         header.StudyInstanceUID = f"1.2.3.{number % 2}"
+        header.SeriesInstanceUID = f"1.2.4.{number % 4}"
         header.save_as(file)
     run(work / "dicom", work / "features.h5")
     with open_cache(work / "features.h5") as cache:
         assert len(set(cache.groups)) == 2
         assert "" not in cache.groups
+
+
+def test_one_series_stays_together_whatever_studies_its_files_name(work) -> None:
+    for number, file in enumerate(sorted((work / "dicom" / "covid").iterdir())):
+        header = pydicom.dcmread(file)
+        header.PatientID, header.StudyInstanceUID = "Unknown", f"1.2.3.{number}"
+        header.save_as(file)
+    summary = run(work / "dicom", work / "features.h5", frames="middle")
+    assert (summary.sequences, summary.computed) == (1, 1)
+    with open_cache(work / "features.h5") as cache:
+        assert len(set(cache.samples.patient)) == 1
 
 
 def test_a_manifests_own_patients_and_order_come_first(work) -> None:
