@@ -11,7 +11,7 @@ import os
 import socket
 import time
 import zipfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -180,19 +180,13 @@ class Staging:
             self._remove()
         self._lock.release()
 
-    def begin(self, recipe: Recipe, layers: Collection[str] = ()) -> None:
+    def begin(self, recipe: Recipe) -> None:
         """Note the recipe of the blocks to come; waiting blocks that are damaged are deleted.
-
-        Parameters
-        ----------
-        recipe : mapping
-        layers : collection of str
-            The layers that the blocks to come have; not compared where none are given.
 
         Raises
         ------
         RecipeMismatch
-            If blocks of another recipe or of other layers are waiting here.
+            If blocks of another recipe are waiting here.
         """
         note = self.folder / _RECIPE
         self._fingerprint = digest(recipe)
@@ -209,18 +203,12 @@ class Staging:
             )
         for path in waiting:
             try:
-                block, fingerprint = _read_block(path)
+                _, fingerprint = _read_block(path)
             except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile):
                 path.unlink()  # its images are simply computed again
                 continue
             if fingerprint != self._fingerprint:
                 raise errors.RecipeMismatch(f"{path} holds vectors of another recipe: delete {self.folder}.")
-            if layers and set(block.vectors) != set(layers):
-                raise errors.RecipeMismatch(
-                    f"An interrupted run left vectors of {', '.join(block.vectors)} in {self.folder}, and "
-                    f"{', '.join(layers)} are asked for. Repeat that run with its own layers, write to another "
-                    "file, or delete that folder."
-                )
         atomic.write_bytes(note, canonical_json(recipe).encode())
 
     def add(self, block: Block) -> None:

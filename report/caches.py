@@ -81,7 +81,7 @@ def merge_text(result: dict[str, Any]) -> str:
             "\nBeware: images and patients of an anonymized cache are not recognized in another; if any stand "
             "in two, splits will leak."
         )
-    return text
+    return "\n".join([text, *result["notes"]])
 
 
 def split_text(result: dict[str, Any]) -> str:

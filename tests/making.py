@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 from icehouse.cache.samples import Samples
 from icehouse.cache.staging import Block
+from icehouse.extract.backbones import Backbone
+from icehouse.extract.engines import Plan
+from icehouse.extract.weights import Weights
 from PIL import Image
 
 SELECTION = {"frames": "all", "views": 1}
@@ -79,3 +82,8 @@ def samples_of(
         bits=number,
         frames=np.full(count, frames, dtype=np.int32),
     )
+
+
+def plan_of(backbone: Backbone, weights: Weights) -> Plan:
+    """Return the plan of a network as it comes, for `avg_pool` at float32."""
+    return Plan(backbone, weights, backbone.size, backbone.scaling)

@@ -324,7 +324,7 @@ REFUSED = {
     "negative frame": (write("images/frame", 3, -1), "a negative frame or view"),
     "no vector": (write("samples/content", 5, np.zeros(32, "u1")), r"samples lack a vector, such as 5\.png"),
     "frames chosen": (texts("samples/chosen", b"0-2147483647"), "frames chosen of a sample cannot be read"),
-    "frames otherwise": (both(frames(5), texts("samples/chosen", b"0,1,2")), "not how a cache writes these"),
+    "frames otherwise": (both(frames(5), texts("samples/chosen", b"0,1,2")), "not how a cache writes frames"),
     "frames beyond": (both(frames(5), texts("samples/chosen", b"3,5")), "'3,5' does not stand for some of 5"),
     "frames without number": (texts("samples/chosen", b"0"), "'0' does not stand for some of 1 frames"),
     "many frames": (frames(2**31 - 1), "a sample has 2147483647 frames; 1000000 at most"),

@@ -12,7 +12,6 @@ import pytest
 from icehouse import errors
 from icehouse.extract import backbones, canaries, efficientnet_lite, engines, weights
 from icehouse.extract.decode import Preparation, open_image
-from icehouse.extract.settings import plan_of
 
 GOLDEN = Path(__file__).parent / "efficientnet_lite0_by_pytorch.npz"
 
