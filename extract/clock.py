@@ -6,9 +6,12 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-STAGES = ("decode", "network", "write")
+STAGES = ("loading", "decode", "network", "write")
 _MUCH = 0.2
-"""The share of the time from which on waiting for a stage is worth a word."""
+"""The share of the time from which on waiting for files is worth a word."""
+
+_MOST = 0.6
+"""The share of the time from which on the network is what bounds the speed."""
 
 
 @dataclass
@@ -16,9 +19,11 @@ class Clock:
     """Seconds spent in each stage, and from the first decoding to the last write.
 
     `decode` is summed over threads; the stages overlap, so that they may add up to more than the time passed.
-    `waiting` is how long the network had nothing to do because no picture was decoded yet.
+    `loading` is how long the network took to be ready, `waiting` how long it then had nothing to do because no
+    picture was decoded yet.
     """
 
+    loading: float = 0.0
     decode: float = 0.0
     network: float = 0.0
     write: float = 0.0
@@ -38,8 +43,8 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """From the first decoding to the last write."""
-        return 0.0 if self.started is None else self.ended - self.started
+        """From the first decoding to the last write, loading the network left out."""
+        return 0.0 if self.started is None else self.ended - self.started - self.loading
 
     def stages(self) -> dict[str, float]:
         """Return the seconds of each stage."""
@@ -61,6 +66,8 @@ class Clock:
             remedy = "raise --workers" if workers < processors else "smaller files would be read more quickly"
             return f"{share:.0%} of the time the network waited for files to be decoded: {remedy}."
         share = min(self.network / self.seconds, 1.0)
+        if share < _MOST:
+            return None
         if device == "gpu":
             return f"{share:.0%} of the time in the network, on the GPU: --precision bfloat16 may be quicker."
         if engine == "openvino":

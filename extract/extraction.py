@@ -268,6 +268,7 @@ class _Job:
     def _start(self, staging: Staging) -> pipeline.Assembly:
         """Load the network when the first image needs it, and see that it computes what is held."""
         if self.assembly is None:
+            began = time.perf_counter()
             setup = self.setup
             pixels = canaries.pixels(setup.canary_preparation)
             plan = replace(setup.plan, engine=engines.choose(setup.plan.engine))
@@ -275,6 +276,7 @@ class _Job:
             now = self.engine.run(pixels).vectors
             self.knowledge.compare(now, accept=self.settings.accept_drift)
             self.knowledge.layers = self.engine.dimensions
+            self.clock.add("loading", began)
             self.assembly = pipeline.Assembly(self.engine, now, staging, self.clock, any_size=plan.size is None)
         return self.assembly
 

@@ -41,7 +41,7 @@ def sort_out(source: Source, patients: PatientKey, workers: int) -> Source:
     SourceError
         If nothing is left.
     """
-    headers = list(in_order(_header, source.samples, workers, ahead=64))
+    headers = _rejoined(source.samples, list(in_order(_header, source.samples, workers, ahead=64)))
     person = _people(header for header in headers if header is not None)
     kept: list[Sample] = []
     passed_over: dict[str, list[str]] = {}
@@ -71,6 +71,34 @@ def _header(sample: Sample) -> dicom_header.Header | None:
         return dicom_header.read_header(sample.file)
     except (OSError, errors.ImageError):
         return None  # why it fails is said when it is decoded
+
+
+def _rejoined(
+    samples: list[Sample], headers: list[dicom_header.Header | None]
+) -> list[dicom_header.Header | None]:
+    """Return headers in which series that were torn apart have one UID again.
+
+    Programs that replace UIDs by new ones, made of the clock, may begin another series as the second changes.
+    Series of one folder, patient, modality and size of picture are one if their instance numbers go on where the
+    others' end; whole series count from 1 each.
+    """
+    numbers: dict[tuple[object, ...], dict[str, list[int]]] = {}
+    for sample, header in zip(samples, headers, strict=True):
+        if header is not None and header.series and header.instance_number is not None:
+            place = (sample.file.parent, header.patient_id, header.modality, header.size, header.orientation)
+            numbers.setdefault(place, {}).setdefault(header.series, []).append(header.instance_number)
+    joined: dict[str, str] = {}
+    for series in numbers.values():
+        last, first_of_them = None, ""
+        for uid, held in sorted(series.items(), key=lambda item: (min(item[1]), item[0])):
+            if last is None or min(held) != last + 1:
+                first_of_them = uid
+            joined[uid] = first_of_them
+            last = max(held)
+    return [
+        replace(header, series=joined.get(header.series, header.series)) if header is not None else None
+        for header in headers
+    ]
 
 
 def _people(headers: Iterable[dicom_header.Header]) -> dict[str, str]:
@@ -117,7 +145,7 @@ def _grouped(samples: list[Sample], indices: Iterable[int]) -> dict[tuple[str, .
     for index in indices:
         sample = samples[index]
         if sample.header is not None and sample.header.series:
-            key = ("series", sample.header.series, sample.patient)
+            key = ("series", sample.header.series)
         else:
             key = ("folder", str(sample.file.parent), sample.patient)
         groups.setdefault(key, []).append(index)

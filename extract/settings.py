@@ -118,7 +118,8 @@ class Setup:
         Its engine may be `auto`.
     preparation : Preparation
     canary_preparation : Preparation
-        The same, but with a size where pictures keep their own.
+        That of the canaries: with a size where pictures keep their own, and by the default policies, as no other
+        one can be had of all three.
     rule : frames.Rule
     recipe : dict
         Everything that decides a vector's values but the layer, and nothing else.
@@ -203,7 +204,7 @@ def set_up(settings: Settings) -> Setup:
         settings=settings,
         plan=plan,
         preparation=preparation,
-        canary_preparation=Preparation(canary_size, preparation.policy, preparation.intensity),
+        canary_preparation=Preparation(canary_size, preparation.policy),
         rule=frames.parse(settings.frames),
         recipe=_recipe(plan, preparation, weights),
     )

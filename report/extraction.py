@@ -7,10 +7,10 @@ from typing import Any
 from .tables import size_text, text_table
 
 _KINDS = {
-    "8-bit": "8-bit file",
-    "x-ray": "DICOM radiograph",
-    "ct": "CT in Hounsfield units",
-    "other": "file deeper than 8 bits",
+    "8-bit": ("8-bit file", ""),
+    "x-ray": ("DICOM radiograph", ""),
+    "ct": ("CT file", " in Hounsfield units"),
+    "other": ("file", " deeper than 8 bits"),
 }
 
 
@@ -43,7 +43,7 @@ def summary_text(summary: dict[str, Any]) -> str:
 def remarks(summary: dict[str, Any]) -> list[str]:
     """Return what is worth a line beside the results: how grey values came about, and what bounds the speed."""
     found = [
-        f"intensity: {_counted(entry['files'], _KINDS[kind])} by {entry['policy']}"
+        f"intensity: {_counted(entry['files'], _KINDS[kind][0])}{_KINDS[kind][1]} by {entry['policy']}"
         for kind, entry in summary["intensity"].items()
         if kind != "8-bit" or len(summary["intensity"]) > 1
     ]

@@ -43,9 +43,10 @@ def bar(description: str, *, shown: bool) -> Iterator[Callable[[int, int, str], 
 def extraction_words(progress: Any) -> str:
     """Return images/s and each stage's share of the time, from an `extract.extraction.Progress`."""
     clock = progress.clock
-    busy = clock.decode + clock.network + clock.write
+    stages = {name: getattr(clock, name) for name in ("decode", "network", "write")}
+    busy = sum(stages.values())
     if not progress.computed or not busy:
         return ""
-    shares = ", ".join(f"{name} {seconds / busy:.0%}" for name, seconds in clock.stages().items())
+    shares = ", ".join(f"{name} {seconds / busy:.0%}" for name, seconds in stages.items())
     failed = f", {progress.failed} failed" if progress.failed else ""
     return f"{progress.computed / clock.seconds:.1f} images/s ({shares}){failed}"

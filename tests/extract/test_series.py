@@ -120,6 +120,28 @@ def test_one_series_stays_together_whatever_studies_its_files_name(work) -> None
         assert len(set(cache.samples.patient)) == 1
 
 
+def test_a_series_torn_apart_is_one_sequence_and_one_person_and_two_whole_ones_are_two(work) -> None:
+    files = sorted((work / "dicom" / "covid").iterdir())
+    headers = {file: pydicom.dcmread(file) for file in files}
+    slices = [file for file in files if "LOCALIZER" not in headers[file].ImageType]
+    for restart, expected in ((False, 1), (True, 2)):
+        for file in slices:
+            header, number = headers[file], int(pydicom.dcmread(file).InstanceNumber)
+            late = number > SLICES // 2
+            header.PatientID = ""
+            header.StudyInstanceUID = header.SeriesInstanceUID = f"1.2.3.{int(late)}"
+            header.InstanceNumber = number - SLICES // 2 if late and restart else number
+            header.save_as(work / "dicom" / "covid" / f"again-{file.name}")
+        for file in slices:
+            file.unlink(missing_ok=True)
+        torn = work / f"{expected}.h5"
+        assert run(work / "dicom", torn, frames="middle").computed == expected
+        with open_cache(torn) as cache:
+            assert len(set(cache.samples.patient)) == expected
+        for file in slices:
+            (work / "dicom" / "covid" / f"again-{file.name}").rename(file)
+
+
 def test_a_manifests_own_patients_and_order_come_first(work) -> None:
     files = sorted(path.relative_to(work) for path in (work / "dicom" / "covid").iterdir())
     rows = [f"{path},covid,mine" for path in reversed(files)]
