@@ -152,8 +152,7 @@ class _Job:
         """Take the layers of the cache unless others are asked for, which are refused."""
         held = tuple(old.header.selection.get("layers", old.layers))
         if self.settings.layers is None:
-            self.settings = replace(self.settings, layers=held)
-            self.setup = set_up(self.settings)
+            self.setup = replace(self.setup, plan=replace(self.setup.plan, layers=held))
         elif self.setup.plan.layers not in (held, old.layers):
             raise errors.RecipeMismatch(
                 f"{old.path} holds the layers {', '.join(held)}, not {', '.join(self.setup.plan.layers)}. Give "

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from .. import errors
 from .picture import CT, X_RAY, Picture, Pixels
@@ -318,6 +317,8 @@ def _share_of_lung(cells: NDArray[np.float32], threshold: float) -> float:
     The body is the largest connected piece of what is not dark, so that neither the air around the patient nor
     the table counts; a lung cut by the picture's edge still counts in those rows and columns that go on beyond.
     """
+    from scipy import ndimage  # takes as long as a thousand images that are known already
+
     corners = cells[[0, 0, -1, -1], [0, -1, 0, -1]]
     tissue = (cells >= threshold) & ~np.isin(cells, corners)  # exactly as a corner: filled in, not measured
     pieces, count = ndimage.label(tissue)

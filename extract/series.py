@@ -79,8 +79,8 @@ def _rejoined(
     """Return headers in which series that were torn apart have one UID again.
 
     Programs that replace UIDs by new ones, made of the clock, may begin another series as the second changes.
-    Series of one folder, patient, modality and size of picture are one if their instance numbers go on where the
-    others' end; whole series count from 1 each.
+    Series of one folder, patient, modality and size of picture are one if their instance numbers go on where
+    the others' end; whole series count from 1 each.
     """
     numbers: dict[tuple[object, ...], dict[str, list[int]]] = {}
     for sample, header in zip(samples, headers, strict=True):

@@ -118,8 +118,8 @@ class Setup:
         Its engine may be `auto`.
     preparation : Preparation
     canary_preparation : Preparation
-        That of the canaries: with a size where pictures keep their own, and by the default policies, as no other
-        one can be had of all three.
+        That of the canaries: with a size where pictures keep their own, and by the default policies, as no
+        other one can be had of all three.
     rule : frames.Rule
     recipe : dict
         Everything that decides a vector's values but the layer, and nothing else.

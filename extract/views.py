@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from .. import errors
 
@@ -71,6 +70,8 @@ class Augmentation:
         """
         if number == 0:
             return pixels
+        from scipy import ndimage  # takes as long as a thousand images that are known already
+
         words = np.frombuffer(content, dtype=">u4").tolist()
         draw = np.random.default_rng([*words, frame, number, self.seed])
         mirrored = draw.random(2) < 0.5
