@@ -49,7 +49,7 @@ STEM_FILTERS = 32
 HEAD_FILTERS = 1280
 
 
-def build(size: tuple[int, int]) -> Any:
+def build(size: tuple[int | None, int | None]) -> Any:
     """Return the network without its classifier in Keras: (b, h, w, 3) to maps (b, h/32, w/32, 1280)."""
     import keras
 

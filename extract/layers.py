@@ -196,7 +196,7 @@ def _heights(network: Any, size: int) -> list[int | None]:
     def measured(layer: Any) -> Any:
         def call(*arguments: Any, **named: Any) -> Any:
             result = layer.compute_output_spec(*arguments, **named)
-            shape = getattr(result, "shape", ())
+            shape: tuple[Any, ...] = getattr(result, "shape", ())
             heights.append(shape[1] if len(shape) == 4 else None)
             return result
 

