@@ -13,7 +13,8 @@ from real_networks import built
 PYRAMIDS = {
     # The last maps of the stages at 1/4, 1/8, 1/16 and 1/32 of the input. In MobileNetV2 and EfficientNet these
     # are the widened maps from which the next stage strides, which segmentation networks tap as well; in
-    # DenseNet the narrowed ones; in NASNet, where no layer in the middle is passed by every path, its cells' ends.
+    # DenseNet the narrowed ones; in NASNet, where no layer in the middle is passed by every path, its cells'
+    # ends.
     "inceptionv3": ("activation_4", "mixed2", "mixed7", "mixed10"),
     "resnet50v2": ("conv2_block2_out", "conv3_block3_out", "conv4_block5_out", "post_relu"),
     "vgg16": ("block3_conv3", "block4_conv3", "block5_conv3", "block5_pool"),
