@@ -167,8 +167,8 @@ def name_of(engine: str) -> str:
 
 def backend_name() -> str | None:
     """Return the backend that Keras has or will have: the one loaded, the user's choice or the first found."""
-    if "keras" in sys.modules:
-        return str(sys.modules["keras"].backend.backend())
+    if (keras := sys.modules.get("keras")) is not None:
+        return str(keras.backend.backend())
     if chosen := os.environ.get("KERAS_BACKEND"):
         return chosen
     return next((name for name in BACKENDS if _is_installed(name)), None)

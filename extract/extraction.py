@@ -135,10 +135,10 @@ class _Job:
     def join(self, old: Cache | None, staging: Staging) -> None:
         """Learn what is known already, and refuse what does not belong together."""
         if old is not None:
+            if old.anonymized:
+                staging.clear()  # it was made of them, and they name what it does not
             refuse_other_recipe(old, self.setup.recipe)
             self._join_layers(old)
-        if old is not None and old.anonymized:
-            staging.clear()  # it was made of them, and they name what it does not
         setup = self.setup
         blocks_recipe = {**setup.recipe, "layers": list(setup.plan.layers)}
         accept = self.settings.accept_drift

@@ -47,7 +47,8 @@ def named(tmp_path) -> tuple[Path, list[str]]:
     with (tmp_path / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["path", "label", "patient", "record", "remark"], *rows])
     assert run(tmp_path, data="manifest.csv").returncode == 3
-    return tmp_path, [*secrets, socket.gethostname(), "St-Elsewhere", "Xylander", "record", "remark"]
+    host = [socket.gethostname()] if len(socket.gethostname()) > 5 else []  # or it stands there by chance
+    return tmp_path, [*secrets, *host, "St-Elsewhere", "Xylander", "record", "remark"]
 
 
 def texts_in(path: Path) -> list[bytes]:

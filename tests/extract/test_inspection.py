@@ -241,9 +241,9 @@ def test_looking_loads_no_framework_and_tells_how_far_it_is(image_folder) -> Non
 
 
 def test_real_x_rays_say_by_themselves_that_class_and_source_are_confounded(shared) -> None:
-    source = read_source(shared / "data" / "cxr" / "manifest.csv", limit=60)
+    source = read_data(shared / "data" / "cxr" / "manifest.csv", PatientKey(None), 2, limit=60)
     looks = inspection.inspect(source, Preparation(224)).looks
-    found = findings(source, looks, (224, 224))
+    found = findings(source, looks, 224)
     assert found["ties"][0]["name"] == "column source"
     assert found["ties"][0]["v"] > 0.99
     assert found["unreadable"] == []
