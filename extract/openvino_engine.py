@@ -37,15 +37,15 @@ class OpenVINOEngine:
 
         self._scale = backbones.SCALINGS[plan.scaling]
         self.batch_size = max(batch_size, len(calibration))
-        core = openvino.Core()
+        self._core = openvino.Core()
         with openvino_export.exported(plan, self._scale(calibration)) as graph:
-            model = core.read_model(graph.file)
-            size = plan.size or -1
-            model.reshape({model.input(0): [1, size, size, 3]})
-            compiled = core.compile_model(model, "CPU", self._settings(plan.precision))
-            del model  # on Windows no file can be deleted that is open
+            self._model = self._core.read_model(graph.file)
+        size = plan.size or -1
+        self._model.reshape({self._model.input(0): [1, size, size, 3]})
+        self._settings = self._settings_for(plan.precision)
         self._names, self._keras = graph.outputs, graph.keras
         self._version = str(openvino.get_version())
+        compiled = self._start()
         self.precision = precision_of(compiled)
         if self.precision != plan.precision:
             raise errors.UsageError(
@@ -56,37 +56,47 @@ class OpenVINOEngine:
         self.dimensions = {
             name: int(output.get_partial_shape()[1].get_length()) for name, output in shapes if name != "maps"
         }
-        self._queue = openvino.AsyncInferQueue(compiled)
-        self._queue.set_callback(self._collect)
-        self._found: list[dict[str, NDArray[np.float32]]] = []
 
-    def _settings(self, precision: str) -> dict[str, Any]:
+    def _settings_for(self, precision: str) -> dict[str, Any]:
         settings = {
             "PERFORMANCE_HINT": "THROUGHPUT",
             "PERFORMANCE_HINT_NUM_REQUESTS": self.batch_size,  # more streams would wait for pictures
+            "ENABLE_CPU_PINNING": False,  # threads that decode share these processors
             "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
         }
-        if (allowed := int(joblib.cpu_count())) < (
-            os.cpu_count() or 1
-        ):  # of which OpenVINO asks the machine only
+        allowed = int(joblib.cpu_count())
+        if allowed < (os.cpu_count() or 1):  # a container's share, say, which OpenVINO does not look at
             settings["INFERENCE_NUM_THREADS"] = allowed
         return settings
 
+    def _start(self) -> Any:
+        """Compile the graph and make its queue of requests."""
+        import openvino
+
+        compiled = self._core.compile_model(self._model, "CPU", self._settings)
+        self._queue = openvino.AsyncInferQueue(compiled)
+        self._queue.set_callback(self._collect)
+        return compiled
+
     def run(self, pixels: NDArray[np.float32]) -> Output:
         scaled = np.ascontiguousarray(self._scale(pixels))
-        self._found = [{} for _ in scaled]
-        for number in range(len(scaled)):
-            self._queue.start_async({0: scaled[number : number + 1]}, number, share_inputs=True)
-        self._queue.wait_all()
-        found, self._found = self._found, []
+        found: list[dict[str, NDArray[np.float32]]] = [{} for _ in scaled]
+        try:
+            for picture, vectors in zip(scaled, found, strict=True):
+                self._queue.start_async({0: picture[None]}, (picture, vectors), share_inputs=True)
+            self._queue.wait_all()
+        except RuntimeError:
+            self._start()  # what failed once, such as for want of memory, fails for smaller pictures too
+            raise
         arrays = {name: np.concatenate([each[name] for each in found]) for name in self._names}
         maps = arrays.pop("maps")
         return Output(arrays, maps)
 
-    def _collect(self, request: Any, number: int) -> None:
-        """Copy what a request found before the next picture overwrites it."""
-        tensors = zip(self._names, request.output_tensors, strict=True)
-        self._found[number] = {name: np.array(tensor.data, dtype=np.float32) for name, tensor in tensors}
+    def _collect(self, request: Any, given: tuple[Any, dict[str, NDArray[np.float32]]]) -> None:
+        """Copy what a request found, before the next picture overwrites it, to where its own run looks."""
+        _, vectors = given
+        for name, tensor in zip(self._names, request.output_tensors, strict=True):
+            vectors[name] = np.array(tensor.data, dtype=np.float32)
 
     def libraries(self) -> dict[str, str]:
         return {"openvino": self._version, "keras": self._keras, "numpy": np.__version__}

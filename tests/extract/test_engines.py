@@ -283,6 +283,41 @@ def test_a_smaller_batch_after_memory_ran_out_changes_no_vector(tensorflow) -> N
         tensorflow.batch_size = kept
 
 
+TOO_LARGE = """
+import json, resource, sys
+sys.path[:] = json.loads(sys.argv[1])
+import numpy as np
+from dataclasses import replace
+from icehouse.extract import backbones, canaries, engines, weights
+from icehouse.extract.decode import Preparation
+from making import plan_of
+
+backbone = backbones.find("efficientnetlite0")
+plan = replace(plan_of(backbone, weights.resolve("imagenet", backbone)), engine="openvino", size=None)
+pixels = canaries.pixels(Preparation(224))
+engine = engines.load(plan, 3, pixels)
+before = engine.run(pixels).vectors["avg_pool"]
+huge = np.zeros((1, 3000, 3000, 3), dtype=np.float32)
+with open("/proc/self/statm") as file:
+    used = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 1000 * 2**20, resource.RLIM_INFINITY))
+try:
+    engine.run(huge)
+except Exception as error:
+    assert engines.is_out_of_memory(error), error
+    np.testing.assert_array_equal(engine.run(pixels).vectors["avg_pool"], before)
+    print("went on")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does it")
+def test_openvino_says_that_memory_ran_out_and_goes_on_with_smaller_pictures(home) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TOO_LARGE, json.dumps(sys.path)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[-1:] == ["went on"], done.stderr
+
+
 def test_running_out_of_memory_is_told_from_other_failures() -> None:
     import tensorflow
 
