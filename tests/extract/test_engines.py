@@ -31,14 +31,12 @@ FAMILIES = (
     "inceptionv3",
     "inceptionresnetv2",
     "xception",
-    "mobilenet",
     "mobilenetv2",
     "efficientnetb0",
     "efficientnetv2b0",
     "nasnetmobile",
     "efficientnetlite0",
 )
-KNOWN = [name for name in FAMILIES if name in backbones.BACKBONES]
 
 SCRIPT = """
 import json, sys
@@ -92,7 +90,7 @@ def lite(**changes: object) -> engines.Plan:
 
 
 def load(plan: engines.Plan, batch_size: int = 8) -> engines.Engine:
-    size = plan.backbone.size
+    size = plan.size or plan.backbone.size
     return engines.load(plan, batch_size, canaries.pixels(Preparation(size)))
 
 
@@ -226,14 +224,18 @@ def test_a_folder_that_others_may_write_to_is_not_used(alone, home, tmp_path, mo
         load(lite())
 
 
-def test_what_is_wrong_with_a_network_is_said_as_if_it_were_built_here(tmp_path) -> None:
-    with pytest.raises(errors.UsageError, match="no layer 'nowhere'"):
-        load(lite(layers=("avg_pool", "nowhere")))
+def test_weights_that_do_not_fit_are_refused_as_if_the_network_were_built_here(tmp_path) -> None:
     wrong = tmp_path / "wrong.weights.h5"
     wrong.write_bytes(b"not HDF5")
-    other = replace(lite(), weights=weights.Weights("sha256:0", wrong))
     with pytest.raises(errors.WeightsError, match=r"wrong\.weights\.h5 does not hold weights of efficientnetl"):
-        load(other)
+        load(replace(lite(), weights=weights.Weights("sha256:0", wrong)))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FULL, reason="only with ICEHOUSE_FULL=1")
+def test_a_layer_that_the_network_has_not_is_refused_as_if_it_were_built_here() -> None:
+    with pytest.raises(errors.UsageError, match="no layer 'nowhere'"):
+        load(lite(layers=("avg_pool", "nowhere")))
 
 
 def can_compute_in(precision: str) -> bool:
@@ -258,12 +260,12 @@ def test_openvino_computes_in_the_precision_asked_for_or_refuses(precision, open
 
 def test_keras_computes_in_the_precision_asked_for(tensorflow) -> None:
     assert tensorflow.precision == "float32"
-    engine = load(lite(engine="keras", precision="bfloat16"), batch_size=3)
-    output = engine.run(PICTURES[:2])
+    engine = load(lite(engine="keras", precision="bfloat16", size=64), batch_size=3)
+    output = engine.run(PICTURES[:2, :64, :64])
     assert engine.precision == "bfloat16"
     assert output.vectors["avg_pool"].dtype == output.maps.dtype == np.float32
-    exact = tensorflow.run(PICTURES[:2]).vectors["avg_pool"]
-    assert 1e-4 < distance(output.vectors["avg_pool"], exact) < 0.5
+    assert output.maps.any()
+    assert not (output.maps.view(np.uint32) & 0xFFFF).any()  # the digits that bfloat16 has not
 
 
 def test_pictures_of_any_size_give_the_same_vectors_on_both_engines(alone, tensorflow) -> None:
@@ -411,7 +413,8 @@ def test_keras_on_jax_agrees_with_openvino(alone, home) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", KNOWN if FULL else [name for name in KNOWN if name == "mobilenet"])
+@pytest.mark.skipif(not FULL, reason="only with ICEHOUSE_FULL=1")
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name in backbones.BACKBONES])
 def test_engines_agree_on_random_weights_of_every_family(name) -> None:
     """A random network makes a rounding error some hundred times larger on its way through."""
     backbone = backbones.find(name)
