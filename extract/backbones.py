@@ -103,11 +103,6 @@ class Backbone:
     url: str = ""
     model: Path | None = None
 
-    @property
-    def bytes_per_image(self) -> int:
-        """What one row takes in a cache: vector (a model file's is not known), 16×16 pixels, content, keys."""
-        return (self.dimensions or 2048) * 4 + 256 + 32 + 4 + 2
-
     def check_size(self, size: int | None) -> None:
         """Raise `UsageError` if the network takes no pictures of `size`; None means each in its own size."""
         if size is not None and size < self.least:
