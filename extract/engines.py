@@ -6,6 +6,7 @@ The engines themselves are `keras_engine` and `openvino_engine`. Frameworks are 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -169,9 +170,19 @@ def backend_name() -> str | None:
     """Return the backend that Keras has or will have: the one loaded, the user's choice or the first found."""
     if (keras := sys.modules.get("keras")) is not None:
         return str(keras.backend.backend())
-    if chosen := os.environ.get("KERAS_BACKEND"):
+    if chosen := os.environ.get("KERAS_BACKEND") or _configured_backend():
         return chosen
     return next((name for name in BACKENDS if _is_installed(name)), None)
+
+
+def _configured_backend() -> str | None:
+    """Return the backend that the user's keras.json names, as Keras itself would read it."""
+    folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    try:
+        named = json.loads((folder / "keras.json").read_text(encoding="utf-8")).get("backend")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return named if named in BACKENDS and _is_installed(named) else None
 
 
 def load(plan: Plan, batch_size: int, calibration: NDArray[np.float32]) -> Engine:
@@ -244,6 +255,7 @@ def import_keras() -> Any:
         with _quiet_stderr():
             import keras
 
+            keras.config.set_image_data_format("channels_last")
             _prepare(keras.backend.backend())
     except ImportError as error:
         raise errors.MissingDependency(

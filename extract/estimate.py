@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .. import errors
+from ..cache.keys import as_bytes, key_of
 from ..cache.store import Cache
 from . import canaries, engines, pipeline
 from .clock import Clock
 from .decode import open_image
-from .knowledge import Knowledge, files_of, refuse_other_recipe
+from .knowledge import Knowledge, Known, files_of, refuse_other_recipe
 from .reading import Reader, read_bytes
 from .settings import Settings, Setup, set_up
 from .sources import Source
@@ -59,34 +61,39 @@ def estimate(source: Source, path: Path, settings: Settings) -> Estimate:
         If the cache at `path` is of another recipe.
     """
     setup = set_up(settings)
-    known: set[bytes] = set()
+    known: dict[bytes, Known] = {}
+    rows: set[bytes] = set()
     if path.exists():
         with Cache(path) as cache:
             refuse_other_recipe(cache, setup.recipe)
-            known = set(files_of(cache, setup.rule))
+            known, rows = files_of(cache, setup.rule), set(as_bytes(cache.image_keys))
 
     def look(file: Path) -> tuple[bytes | None, int]:
-        """Return a file's content, and how many frames may be taken of it if it is new."""
+        """Return a file's content, and how many views of its frames may have to be computed."""
         content = None
         try:
             data = read_bytes(file)
             content = hashlib.sha256(data).digest()
+            frames: Iterable[int]
             if content in known:
-                return content, 0
-            frames = open_image(data).facts.frames
-            return content, frames if setup.rule.needs_pixels else len(setup.rule.choose(frames))
+                frames = known[content].chosen
+            else:
+                frames = range(open_image(data).facts.frames)
+                frames = frames if setup.rule.needs_pixels else setup.rule.choose(len(frames))
+            keys = (key_of(content, frame, view) for frame in frames for view in range(settings.views))
+            return content, sum(key not in rows for key in keys)
         except errors.ImageError:
             return content, 0
 
     files = [sample.file for sample in source.samples]
     looks = list(pipeline.in_order(look, files, settings.threads(), ahead=4 * settings.threads()))
     new = {content: (file, n) for (content, n), file in zip(looks, files, strict=True) if content and n}
-    compute = settings.views * sum(n for _, n in new.values())
+    compute = sum(n for _, n in new.values())
     tried = [file for file, _ in new.values()]
     return Estimate(
         samples=len(files),
         compute=compute,
-        reuse=len(known.intersection(content for content, _ in looks if content)),
+        reuse=len({content for content, n in looks if content in known and not n}),
         unreadable=sum(content is None for content, _ in looks),
         seconds=round(_seconds_per_image(tried, setup) * compute, 1) if new else 0.0,
         bytes=compute * setup.bytes_per_row,

@@ -5,6 +5,7 @@ It composes source, weights, pipeline and cache; none of them knows of the other
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import threading
@@ -34,14 +35,12 @@ from .clock import Clock
 from .interrupt import stop_on_signal
 from .knowledge import Knowledge, Known, contents_by_path, learn, refuse_other_recipe
 from .outcomes import Outcome, failures_table, samples_table
-from .reading import Read, Reader, Ready
+from .reading import VIEWS_AT_ONCE, Read, Reader, Ready
 from .settings import Settings, set_up
 from .sources import Sample, Source
 from .summary import Progress, Summary
 
 _READ_AHEAD_BYTES = 256e6
-_PACKED = 4
-"""How many times its size on disk a compressed volume may take in memory, roughly."""
 
 
 def extract(
@@ -153,7 +152,7 @@ class _Job:
         held = tuple(old.header.selection.get("layers", old.layers))
         if self.settings.layers is None:
             self.setup = replace(self.setup, plan=replace(self.setup.plan, layers=held))
-        elif self.setup.plan.layers not in (held, old.layers):
+        elif set(self.setup.plan.layers) not in (set(held), set(old.layers)):
             raise errors.RecipeMismatch(
                 f"{old.path} holds the layers {', '.join(held)}, not {', '.join(self.setup.plan.layers)}. Give "
                 "those, or write to another file."
@@ -179,7 +178,7 @@ class _Job:
         def tell(done: int) -> None:
             progress(Progress(done, len(self.samples), self.computed, self.failed, self.clock))
 
-        self.slices = series.select(self.samples, self.setup.rule, workers, tell)
+        self.slices = series.select(self.samples, self.setup.rule, workers, tell, stopped.is_set)
         wanted = [
             (index, sample)
             for index, sample in enumerate(self.samples)
@@ -211,7 +210,7 @@ class _Job:
         workers = self.settings.threads()
         if self.setup.preparation.size is None:
             return 2 * workers  # they may be large
-        return max(2 * self.setup.batch_size // self.settings.views, 1) + workers
+        return max(2 * self.setup.batch_size // min(self.settings.views, VIEWS_AT_ONCE), 1) + workers
 
     def _next(self, results: Iterator[Any]) -> Any:
         started = time.perf_counter()
@@ -326,8 +325,9 @@ class _Job:
 
     def _samples(self, old: Cache | None) -> Samples:
         before = contents_by_path(old) if old and self.looked_at < len(self.samples) else {}
-        skipped = [Outcome(before.get(sample.path)) for sample in self.samples[self.looked_at :]]
-        # What was not looked at stays as it was, or is pending.
+        # What was not looked at stays as it was, or is pending, as where other frames or views are asked for now.
+        contents = [before.get(sample.path) for sample in self.samples[self.looked_at :]]
+        skipped = [Outcome(content if content in self.knowledge.files else None) for content in contents]
         return samples_table(self.samples, self.outcomes + skipped, self.knowledge.files)
 
     def _provenance(self) -> dict[str, Any]:
@@ -378,10 +378,13 @@ class _Job:
 
 
 def _size_of(item: tuple[int, Sample]) -> float:
-    """Return about how many bytes a file takes once it is read."""
+    """Return about how many bytes a file takes once it is read; a compressed one says so at its end."""
     file = item[1].file
     try:
-        size = file.stat().st_size
+        if file.suffix.lower() != ".gz":
+            return file.stat().st_size
+        with file.open("rb") as opened:
+            opened.seek(-4, os.SEEK_END)
+            return int.from_bytes(opened.read(), "little")
     except OSError:
         return 0.0
-    return size * (_PACKED if file.suffix.lower() == ".gz" else 1)

@@ -262,13 +262,6 @@ def _paths(groups: Iterable[Sequence[Look]]) -> list[list[str]]:
     return [[look.sample.path for look in group] for group in groups]
 
 
-def _paths_by(looks: Sequence[Look], key: Callable[[Look], str]) -> dict[str, list[str]]:
-    paths: dict[str, list[str]] = defaultdict(list)
-    for look in looks:
-        paths[key(look)].append(look.sample.path)
-    return dict(paths)
-
-
 def _differ(group: Sequence[Look], name: str) -> bool:
     return len({getattr(look.sample, name) for look in group} - {""}) > 1
 

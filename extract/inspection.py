@@ -20,6 +20,7 @@ from PIL import Image
 from .. import errors
 from . import pipeline, reading
 from .decode import Frame, Preparation, open_image
+from .guard import guarded
 from .picture import Facts, Picture, Pixels
 from .sources import Sample, Source
 
@@ -222,7 +223,7 @@ def look_at(sample: Sample, preparation: Preparation, keep: int = 0) -> tuple[Lo
         for number in range(facts.frames):
             picture = opened.frame(number)
             digest.update(_identity(picture))
-            frame = preparation.frame(picture)
+            frame = guarded(preparation.frame, picture)
             for fault in faults_of(picture, frame):
                 faults[fault] = faults.get(fault, 0) + 1
             if number in wanted:

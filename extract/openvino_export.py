@@ -109,7 +109,7 @@ def _export_in_child(plan: Plan, calibration: NDArray[np.float32], folder: Path)
         "plan": asdict(plan),
     }
     child = subprocess.run(
-        [sys.executable, "-c", _CHILD],
+        [sys.executable, "-P", "-c", _CHILD],
         input=json.dumps(job, default=str),
         capture_output=True,
         text=True,

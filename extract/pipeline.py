@@ -10,8 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,15 +63,23 @@ def in_order(
                 future.cancel()
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
+    """What is left of a view of a frame once the network has seen it."""
+
     content: bytes
     facts: dict[str, Any]
-    ready: Ready
+    number: int
+    view: int
+    thumbnail: NDArray[np.uint8]
 
-    @property
-    def pixels(self) -> NDArray[np.float32]:
-        return self.ready.frame.pixels
+
+@dataclass
+class _Queue:
+    """Rows of one size that wait for a batch to be full, since when, and their pixels."""
+
+    since: float
+    rows: list[_Row] = field(default_factory=list)
+    pixels: list[NDArray[np.float32]] = field(default_factory=list)
 
 
 class Assembly:
@@ -103,7 +111,8 @@ class Assembly:
         self._maker = {"engine": engine.name, "device": engine.device, "libraries": engine.libraries()}
         self._staging = staging
         self._clock = clock
-        self._waiting: dict[tuple[int, ...], list[_Row]] = {}
+        self._waiting: dict[tuple[int, ...], _Queue] = {}
+        self._bytes = 0
         self._finished: list[tuple[list[_Row], Output]] = []
         self._last_write = time.perf_counter()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="icehouse-write")
@@ -116,13 +125,16 @@ class Assembly:
 
         `facts` is what is to be known of the file when it is met again.
         """
-        row = _Row(content, facts, ready)
-        rows = self._waiting.setdefault(row.pixels.shape, [])
-        rows.append(row)
-        if len(rows) == self._engine.batch_size:
-            self._run(row.pixels.shape)
-        elif sum(row.pixels.nbytes for rows in self._waiting.values() for row in rows) > _WAITING_BYTES:
-            self._run(max(self._waiting, key=lambda shape: len(self._waiting[shape])))
+        pixels, now = ready.frame.pixels, time.perf_counter()
+        queue = self._waiting.setdefault(pixels.shape, _Queue(now))
+        queue.rows.append(_Row(content, facts, ready.number, ready.view, ready.frame.thumbnail))
+        queue.pixels.append(pixels)
+        self._bytes += pixels.nbytes
+        oldest = next(iter(self._waiting))
+        if len(queue.rows) >= self._engine.batch_size:
+            self._run(pixels.shape)
+        elif self._bytes > _WAITING_BYTES or now - self._waiting[oldest].since > BLOCK_SECONDS:
+            self._run(oldest)
 
     def close(self) -> None:
         """Compute what is left, and wait until everything is on the disk."""
@@ -135,20 +147,23 @@ class Assembly:
             self._writer.shutdown()
 
     def _run(self, shape: tuple[int, ...]) -> None:
-        rows = self._waiting.pop(shape)
-        while rows:
-            batch = rows[: self._engine.batch_size]
+        queue = self._waiting.pop(shape)
+        self._bytes -= sum(pixels.nbytes for pixels in queue.pixels)
+        while queue.rows:
+            count = min(len(queue.rows), self._engine.batch_size)
             started = time.perf_counter()
             try:
-                output = self._engine.run(np.stack([row.pixels for row in batch]))
+                output = self._engine.run(np.stack(queue.pixels[:count]))
             except Exception as error:
-                if len(batch) == 1 or not engines.is_out_of_memory(error):
+                if count == 1 or not engines.is_out_of_memory(error):
                     raise
-                self._engine.batch_size = (len(batch) + 1) // 2
+                self._engine.batch_size = (count + 1) // 2
                 continue
             self._clock.add("network", started)
-            rows = rows[len(batch) :]
-            self._finish(*self._only_finite(batch, output))
+            if self._any_size:
+                output = Output(output.vectors, output.maps[:, :0, :0])
+            self._finish(*self._only_finite(queue.rows[:count], output))
+            del queue.rows[:count], queue.pixels[:count]
 
     def _finish(self, rows: list[_Row], output: Output) -> None:
         if rows:
@@ -188,13 +203,13 @@ class Assembly:
         outputs = [output for _, output in batches]
         block = Block(
             content=np.stack([np.frombuffer(row.content, dtype=np.uint8) for row in rows]),
-            frame=np.array([row.ready.number for row in rows], dtype=np.int32),
-            view=np.array([row.ready.view for row in rows], dtype=np.int16),
+            frame=np.array([row.number for row in rows], dtype=np.int32),
+            view=np.array([row.view for row in rows], dtype=np.int16),
             vectors={
                 layer: np.concatenate([output.vectors[layer] for output in outputs])
                 for layer in outputs[0].vectors
             },
-            pixels=np.stack([row.ready.frame.thumbnail for row in rows]),
+            pixels=np.stack([row.thumbnail for row in rows]),
             map_sum=None
             if self._any_size
             else np.sum([_sum_of_maps(output.maps) for output in outputs], axis=0),

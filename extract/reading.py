@@ -6,14 +6,19 @@ import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from .. import errors
 from ..cache.keys import key_of
 from . import frames
 from .clock import Clock
 from .decode import Frame, Preparation, open_image
+from .guard import guarded
 from .knowledge import Knowledge
 from .picture import Facts, Opened
+
+VIEWS_AT_ONCE = 8
+"""The most views of one frame that are prepared together."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,13 @@ class Ready:
     number: int
     view: int
     frame: Frame
+
+
+class Piece(NamedTuple):
+    """Some views of one frame that have no vector yet: few, so that they can be held at once."""
+
+    number: int
+    views: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -39,10 +51,10 @@ class Read:
         Likewise.
     chosen : tuple of int
         The frames that are taken of it.
-    wanted : tuple of int
-        Those of them that a vector is missing of.
+    wanted : tuple of Piece
+        What of them has no vector yet.
     ready : tuple of Ready
-        What was prepared at once: everything wanted of a file with one frame.
+        What was prepared at once: all that is wanted, where that is one piece.
     failure : ImageError or None
     """
 
@@ -50,7 +62,7 @@ class Read:
     facts: Facts | None = None
     opened: Opened | None = None
     chosen: tuple[int, ...] = ()
-    wanted: tuple[int, ...] = ()
+    wanted: tuple[Piece, ...] = ()
     ready: tuple[Ready, ...] = ()
     failure: errors.ImageError | None = None
 
@@ -86,17 +98,17 @@ class Reader:
             started = time.perf_counter()
             opened = open_image(data)
             chosen = _chosen(self.rule, opened)
-            wanted = tuple(number for number in chosen if self._missing(content, number))
+            wanted = tuple(piece for number in chosen for piece in self._missing(content, number))
             read = Read(content, opened.facts, opened, chosen, wanted)
-            if opened.facts.frames == 1 and wanted:
-                read = Read(content, opened.facts, opened, chosen, (), self._views(read, 0))
+            if opened.facts.frames == 1 and len(wanted) == 1:
+                read = Read(content, opened.facts, opened, chosen, (), self._views(read, wanted[0]))
             self.clock.add("decode", started)
             return read
         except errors.ImageError as failure:
             return Read(content, failure=failure)
 
-    def prepare(self, read: Read, number: int) -> tuple[Ready, ...]:
-        """Return the views of a file's frame that are missing.
+    def prepare(self, read: Read, piece: Piece) -> tuple[Ready, ...]:
+        """Return some views of one of a file's frames.
 
         Raises
         ------
@@ -105,24 +117,25 @@ class Reader:
         """
         started = time.perf_counter()
         try:
-            return self._views(read, number)
+            return self._views(read, piece)
         except errors.ImageError as failure:
-            raise errors.ImageError(failure.stage, f"frame {number}: {failure.reason}") from None
+            raise errors.ImageError(failure.stage, f"frame {piece.number}: {failure.reason}") from None
         finally:
             self.clock.add("decode", started)
 
-    def _views(self, read: Read, number: int) -> tuple[Ready, ...]:
+    def _views(self, read: Read, piece: Piece) -> tuple[Ready, ...]:
         assert read.opened is not None
         assert read.content is not None
-        frame = self.preparation.frame(read.opened.frame(number))
+        content, number = read.content, piece.number
+        frame = guarded(self.preparation.frame, read.opened.frame(number))
         return tuple(
-            Ready(number, view, self.preparation.view(frame, read.content, number, view))
-            for view in self._missing(read.content, number)
+            Ready(number, view, self.preparation.view(frame, content, number, view)) for view in piece.views
         )
 
-    def _missing(self, content: bytes, number: int) -> list[int]:
+    def _missing(self, content: bytes, number: int) -> list[Piece]:
         rows = self.knowledge.rows
-        return [view for view in range(self.views) if key_of(content, number, view) not in rows]
+        views = [view for view in range(self.views) if key_of(content, number, view) not in rows]
+        return [Piece(number, tuple(views[n : n + VIEWS_AT_ONCE])) for n in range(0, len(views), VIEWS_AT_ONCE)]
 
 
 def _chosen(rule: frames.Rule, opened: Opened) -> tuple[int, ...]:

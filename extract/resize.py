@@ -50,19 +50,21 @@ def _resized(channel: Pixels, size: int | None, policy: str) -> NDArray[np.float
     if policy == STRETCH:
         return _filtered(image, size, size)
     height, width = channel.shape
-    whole = max(height, width) if policy == PAD else min(height, width)
-    inner = _filtered(image, *(max(1, round(side * size / whole)) for side in (height, width)))
     if policy == CROP:
-        top, left = ((side - size) // 2 for side in inner.shape)
-        return inner[top : top + size, left : left + size]
+        short = min(height, width)
+        left, top = (width - short) / 2, (height - short) / 2
+        return _filtered(image, size, size, (left, top, left + short, top + short))
+    inner = _filtered(image, *(max(1, round(side * size / max(height, width))) for side in (height, width)))
     square = np.zeros((size, size), dtype=np.float32)
-    top, left = ((size - side) // 2 for side in inner.shape)
-    square[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    top_row, left_column = ((size - side) // 2 for side in inner.shape)
+    square[top_row : top_row + inner.shape[0], left_column : left_column + inner.shape[1]] = inner
     return square
 
 
-def _filtered(image: Image.Image, height: int, width: int) -> NDArray[np.float32]:
-    resized = np.array(image.resize((width, height), Image.Resampling.BICUBIC))
+def _filtered(
+    image: Image.Image, height: int, width: int, box: tuple[float, float, float, float] | None = None
+) -> NDArray[np.float32]:
+    resized = np.array(image.resize((width, height), Image.Resampling.BICUBIC, box=box))
     return np.clip(resized, 0.0, 255.0, out=resized)
 
 

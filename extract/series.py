@@ -194,6 +194,7 @@ def select(
     rule: frames.Rule,
     workers: int,
     progress: Callable[[int], None] = lambda done: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Slices:
     """Apply a rule to the sequences of files of one frame each.
 
@@ -205,6 +206,8 @@ def select(
         Threads that read.
     progress : callable
         Called with the number of files looked at.
+    stopped : callable
+        Whether the user wants to stop; nothing is then left out, and nothing should be computed.
     """
     if rule.text == "all":
         return Slices()
@@ -216,6 +219,8 @@ def select(
     for found in in_order(look, samples, workers, ahead=4 * workers):
         looks.append(found)
         progress(len(looks))
+        if stopped():
+            return Slices()
     slices = Slices()
     single = [index for index, found in enumerate(looks) if found.count == 1]
     groups = _grouped(samples, single)
