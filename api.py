@@ -59,7 +59,7 @@ def extract_features(
     resize: str = "stretch",
     size: int | str | None = None,
     views: int = 1,
-    augment: str = "flips,rotate:360,zoom:0.05,shift:0.05",
+    augment: str | None = None,
     layers: Sequence[str] | None = None,
     engine: str = "auto",
     precision: str = "float32",
@@ -99,8 +99,8 @@ def extract_features(
     views : int
         How many variants of each frame there are; classifiers train on all and are tested on the first, which
         is the frame itself.
-    augment : str
-        How the variants are drawn.
+    augment : str, optional
+        How the variants are drawn: as the cache's are, or `flips,rotate:360,zoom:0.05,shift:0.05` unless told.
     layers : sequence of str, optional
         `avg_pool` (unless told), names of layers, `pyramid`.
     engine : str

@@ -62,9 +62,8 @@ def main() -> None:
 @click.option("--views", type=click.IntRange(1), default=1, show_default=True, help="Variants to train on.")
 @click.option(
     "--augment",
-    default="flips,rotate:360,zoom:0.05,shift:0.05",
-    show_default=True,
-    help="How variants are drawn; seed:N for others.",
+    help="How variants are drawn; seed:N for others.  [default: the cache's, or "
+    "flips,rotate:360,zoom:0.05,shift:0.05]",
 )
 @click.option(
     "--layer",

@@ -66,7 +66,7 @@ def demo(
         api.extract(paths[name], cache, backbone=BACKBONE, frames=frames, progress=extracting)
         paths[cache.stem] = cache
     note(f"icehouse classify {paths['features']} -o {target / 'run'}")
-    run = api.run_rounds(paths["features"], out=target / "run", progress=judging)
+    run = api.run_rounds(paths["features"], out=target / "run", progress=judging, note=note)
     return {"run": run, **paths}
 
 

@@ -49,7 +49,7 @@ class ImageError(IcehouseError, ValueError):
 
     Parameters
     ----------
-    stage : {"read", "decode", "frames", "intensity", "network"}
+    stage : {"read", "decode", "frames", "intensity", "resize", "network"}
         Where it failed; written to the cache's failures table.
     reason : str
         Why, in a few words.

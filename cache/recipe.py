@@ -14,6 +14,8 @@ from typing import Any
 
 Recipe = Mapping[str, Any]
 
+_ABSENT = "(absent)"
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -49,13 +51,15 @@ def fingerprints(recipe: Recipe, layers: tuple[str, ...]) -> dict[str, str]:
 
 def differences(first: Recipe, second: Recipe) -> list[Difference]:
     """Return the fields, in alphabetical order, whose values differ; a nested field is named with dots."""
-    a, b = _flat(first), _flat(second)
-    absent = "(absent)"
-    return [
-        Difference(field, a.get(field, absent), b.get(field, absent))
-        for field in sorted(a.keys() | b.keys())
-        if a.get(field, absent) != b.get(field, absent)
-    ]
+    found: list[Difference] = []
+    for name in sorted(first.keys() | second.keys()):
+        a, b = first.get(name, _ABSENT), second.get(name, _ABSENT)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            inner = differences(a, b)
+            found += [Difference(f"{name}.{each.field}", each.first, each.second) for each in inner]
+        elif a != b:
+            found.append(Difference(name, a, b))
+    return found
 
 
 def sentence(found: Sequence[Difference]) -> str:
@@ -64,17 +68,9 @@ def sentence(found: Sequence[Difference]) -> str:
     return "; ".join(map(str, kinds or found))
 
 
-def _flat(recipe: Recipe, prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in recipe.items():
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     kind, _, digest = text.partition(":")
     if kind == "sha256" and len(digest) == 64:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import errors
 from . import intensity, resize, views
 from .dicom import open_dicom
 from .dicom_header import is_bare_dicom, looks_like_dicom
@@ -73,6 +74,8 @@ class Preparation:
         One of `resize.POLICIES`.
     intensity : dict of str to str
         The policy for each kind of picture, see `intensity.parse`.
+    least : int
+        Height and width that the network takes at least; it decides no vector.
     augmentation : Augmentation
         How views other than the first are drawn.
     """
@@ -80,6 +83,7 @@ class Preparation:
     size: int | None
     policy: str = resize.STRETCH
     intensity: Mapping[str, str] = field(default_factory=lambda: dict(intensity.DEFAULT))
+    least: int = 1
     augmentation: views.Augmentation = field(default_factory=lambda: views.parse(views.DEFAULT))
 
     def recipe(self) -> dict[str, object]:
@@ -99,8 +103,13 @@ class Preparation:
         Raises
         ------
         ImageError
-            If the intensity policy cannot be had of it.
+            If it is too small, or the intensity policy cannot be had of it.
         """
+        least = min(picture.pixels.shape[:2])
+        if self.size is None and least < self.least:
+            raise errors.ImageError(
+                "resize", f"is {least} pixels small; the network takes {self.least} or more"
+            )
         pixels = intensity.to_byte_range(picture, self.intensity)
         resized = resize.resize(pixels, self.size, self.policy)
         return Frame(resized, resize.thumbnail(resized))

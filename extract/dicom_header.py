@@ -352,8 +352,8 @@ def _reason_to_pass_over(elements: Elements) -> str | None:
         return "DICOMDIR"
     if modality in _NO_PICTURES:
         return _NO_PICTURES[modality]
-    if elements.pixels is None:
-        return "no pixels"
+    if elements.pixels is None:  # a picture that lost its pixels is no report: decoding it says what is wrong
+        return "no pixels" if "SOPClassUID" in dataset and "Rows" not in dataset else None
     value = dataset.get("ImageType") or []
     words = [str(word).upper().strip() for word in ([value] if isinstance(value, str) else value)]
     if _LOCALIZERS & set(words):

@@ -142,10 +142,13 @@ def choose(engine: str = "auto") -> str:
             "pip install 'icehouse[openvino]'."
         )
     if engine == "keras" and not _can_run_keras():
-        chosen = os.environ.get("KERAS_BACKEND")
-        why = f"KERAS_BACKEND is {chosen}" if chosen else "they are not installed"
+        if chosen := os.environ.get("KERAS_BACKEND"):
+            raise errors.MissingDependency(
+                f"The engine keras cannot run on KERAS_BACKEND={chosen}, which is not installed or computes no "
+                f"vectors: unset it, or name one of {', '.join(BACKENDS)}."
+            )
         raise errors.MissingDependency(
-            f"The engine keras needs Keras with TensorFlow, JAX or PyTorch, and {why}: "
+            "The engine keras needs Keras with TensorFlow, JAX or PyTorch, and they are not installed: "
             "pip install 'icehouse[extract]', or use --engine openvino."
         )
     return engine

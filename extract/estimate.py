@@ -17,7 +17,7 @@ from .clock import Clock
 from .decode import open_image
 from .knowledge import Knowledge, Known, files_of, refuse_other_recipe
 from .reading import Reader, read_bytes
-from .settings import Settings, Setup, set_up
+from .settings import Settings, Setup, going_on, set_up
 from .sources import Source
 
 
@@ -65,6 +65,7 @@ def estimate(source: Source, path: Path, settings: Settings) -> Estimate:
     rows: set[bytes] = set()
     if path.exists():
         with Cache(path) as cache:
+            setup = going_on(setup, cache)
             refuse_other_recipe(cache, setup.recipe)
             known, rows = files_of(cache, setup.rule), set(as_bytes(cache.image_keys))
 

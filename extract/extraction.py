@@ -36,7 +36,7 @@ from .interrupt import stop_on_signal
 from .knowledge import Knowledge, Known, contents_by_path, learn, refuse_other_recipe
 from .outcomes import Outcome, failures_table, samples_table
 from .reading import VIEWS_AT_ONCE, Read, Reader, Ready
-from .settings import Settings, set_up
+from .settings import Settings, going_on, set_up
 from .sources import Sample, Source
 from .summary import Progress, Summary
 
@@ -136,8 +136,9 @@ class _Job:
         if old is not None:
             if old.anonymized:
                 staging.clear()  # it was made of them, and they name what it does not
+            self.setup = going_on(self.setup, old)
             refuse_other_recipe(old, self.setup.recipe)
-            self._join_layers(old)
+            self._check_layers(old)
         setup = self.setup
         blocks_recipe = {**setup.recipe, "layers": list(setup.plan.layers)}
         accept = self.settings.accept_drift
@@ -147,12 +148,10 @@ class _Job:
         self.reader = self._reader()
         self._check_space(old)
 
-    def _join_layers(self, old: Cache) -> None:
-        """Take the layers of the cache unless others are asked for, which are refused."""
+    def _check_layers(self, old: Cache) -> None:
+        """Refuse layers that are not those of the cache."""
         held = tuple(old.header.selection.get("layers", old.layers))
-        if self.settings.layers is None:
-            self.setup = replace(self.setup, plan=replace(self.setup.plan, layers=held))
-        elif set(self.setup.plan.layers) not in (set(held), set(old.layers)):
+        if set(self.setup.plan.layers) not in (set(held), set(old.layers)):
             raise errors.RecipeMismatch(
                 f"{old.path} holds the layers {', '.join(held)}, not {', '.join(self.setup.plan.layers)}. Give "
                 "those, or write to another file."
@@ -312,7 +311,7 @@ class _Job:
             )
         first = failures[0]
         raise errors.SourceError(
-            f"None of the {len(failures)} images could be read; the first, {first.path}: {first.reason}. "
+            f"None of the {len(failures)} images became a vector; the first, {first.path}: {first.reason}. "
             "No cache was written."
         )
 
@@ -325,7 +324,7 @@ class _Job:
 
     def _samples(self, old: Cache | None) -> Samples:
         before = contents_by_path(old) if old and self.looked_at < len(self.samples) else {}
-        # What was not looked at stays as it was, or is pending, as where other frames or views are asked for now.
+        # What was not looked at stays as it was, or is pending, as where other frames or views are asked for.
         contents = [before.get(sample.path) for sample in self.samples[self.looked_at :]]
         skipped = [Outcome(content if content in self.knowledge.files else None) for content in contents]
         return samples_table(self.samples, self.outcomes + skipped, self.knowledge.files)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .. import errors
 from .picture import CT, EIGHT_BIT, KINDS, OTHER, X_RAY, Picture, Pixels
 
-DEFAULT = {EIGHT_BIT: "full", X_RAY: "voi", CT: "lung", OTHER: "percentile:0.5,99.5"}
+DEFAULT = {EIGHT_BIT: "full", X_RAY: "voi or percentile:0.5,99.5", CT: "lung", OTHER: "percentile:0.5,99.5"}
 """The policy for each kind of picture, unless one is asked for; it is written into the recipe."""
 
 WINDOWS = {"lung": (-600.0, 1500.0), "mediastinum": (40.0, 400.0), "bone": (400.0, 1800.0)}
@@ -26,7 +26,7 @@ def parse(text: str | None) -> dict[str, str]:
     """Return the policy for each kind of picture: `DEFAULT`, or what `text` says for all of them.
 
     `full` takes the range that the bits stored can hold. `max` divides by the picture's own maximum, which
-    changes the scale between images. `voi` is what the file itself says (VOI LUT or window), else the default.
+    changes the scale between images. `voi` is what the file itself says: its VOI LUT or window.
     `percentile:LOW,HIGH` and `window:CENTER,WIDTH` take a range of the picture's values; `lung`, `mediastinum`
     and `bone` are windows in Hounsfield units; `A/B/C` are three windows, one a channel.
 
@@ -73,12 +73,15 @@ def to_byte_range(picture: Picture, policies: Mapping[str, str]) -> Pixels:
     """
     if picture.pixels.dtype.kind == "f" and not np.isfinite(picture.pixels).all():
         raise errors.ImageError("intensity", "holds values that are infinite or not a number")
-    policy = policies[picture.kind]
+    policy, _, otherwise = policies[picture.kind].partition(" or ")
     if policy == "voi":
-        if picture.window is None:
-            policy = DEFAULT[EIGHT_BIT if picture.kind == EIGHT_BIT else OTHER]
-        else:
+        if picture.window is not None:
             return _finished(picture.window(picture.pixels), picture)
+        if not otherwise:
+            raise errors.ImageError(
+                "intensity", "has neither a VOI LUT nor a window of its own: give a window or percentiles"
+            )
+        policy = otherwise
     if policy == "full" and picture.kind == EIGHT_BIT and not picture.inverted and picture.padding is None:
         return picture.pixels
     if "/" not in policy:

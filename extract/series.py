@@ -54,8 +54,10 @@ def sort_out(source: Source, patients: PatientKey, workers: int) -> Source:
             patient = _pseudonym(header, person, patients)
         kept.append(replace(sample, header=header, patient=patient))
     if not kept:
-        reasons = ", ".join(f"{len(paths)} {reason}" for reason, paths in passed_over.items())
-        raise errors.SourceError(f"Every file was passed over: {reasons}, such as {source.samples[0].path}.")
+        reasons = "; ".join(f"{reason}: {len(paths)}" for reason, paths in passed_over.items())
+        raise errors.SourceError(
+            f"Every file was passed over ({reasons}), such as {source.samples[0].path}: no picture is left."
+        )
     if source.is_folder:
         kept = _in_slice_order(kept)
     return replace(source, samples=kept, passed_over=passed_over)

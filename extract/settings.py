@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import joblib
 
 from .. import errors
+from ..cache.store import Cache
 from . import backbones, engines, frames, intensity, resize, views
 from . import weights as weight_files
 from .decode import Preparation
@@ -17,7 +18,7 @@ from .weights import Weights
 NATIVE = "native"
 PRECISIONS = ("float32", "bfloat16", "float16")
 BACKBONES_OWN = "backbone"
-_STRETCH, _AUGMENT = resize.STRETCH, views.DEFAULT  # fields below have the modules' names
+_STRETCH = resize.STRETCH  # a field below has the module's name
 _USUAL_PIXELS = 331 * 331
 _USUAL_BATCH = 32
 _USUAL_DIMENSIONS = 2048
@@ -47,8 +48,8 @@ class Settings:
         Height and width in pixels, or `native`; the backbone's own unless told.
     views : int
         How many variants of each frame, itself included.
-    augment : str
-        See `views.parse`.
+    augment : str, optional
+        See `views.parse`; that of the cache, if there is one, or `views.DEFAULT` unless told.
     layers : sequence of str, optional
         `avg_pool`, names of layers, `pyramid`; those of the cache, if there is one, or `avg_pool` unless told.
     engine : str
@@ -73,7 +74,7 @@ class Settings:
     resize: str = _STRETCH
     size: int | str | None = None
     views: int = 1
-    augment: str = _AUGMENT
+    augment: str | None = None
     layers: Sequence[str] | None = None
     engine: str = "auto"
     precision: str = "float32"
@@ -154,6 +155,18 @@ class Setup:
         return dimensions * 4 * len(self.plan.layers) + 256 + 32 + 4 + 2
 
 
+def going_on(setup: Setup, old: Cache) -> Setup:
+    """Return a setup in which the user's silence on augmentation and layers means those of the cache."""
+    settings, plan, held = setup.settings, setup.plan, old.header
+    if settings.layers is None:
+        plan = replace(plan, layers=tuple(held.selection.get("layers", old.layers)))
+    preparation, recipe, kept = setup.preparation, setup.recipe, held.recipe.get("augment")
+    if settings.augment is None and isinstance(kept, str) and kept.startswith(views.AUGMENTER):
+        preparation = replace(preparation, augmentation=views.parse(kept))
+        recipe = {**recipe, **preparation.recipe()}
+    return replace(setup, plan=plan, preparation=preparation, recipe=recipe)
+
+
 def preparation_of(settings: Settings) -> Preparation:
     """Return what the network sees of a picture; weights are not looked for.
 
@@ -166,8 +179,8 @@ def preparation_of(settings: Settings) -> Preparation:
     backbone = backbones.find(settings.backbone)
     size = _size(settings.size, backbone)
     backbone.check_size(size)
-    policies, augmentation = intensity.parse(settings.intensity), views.parse(settings.augment)
-    return Preparation(size, settings.resize, policies, augmentation)
+    policies, augmentation = intensity.parse(settings.intensity), views.parse(settings.augment or views.DEFAULT)
+    return Preparation(size, settings.resize, policies, backbone.least, augmentation)
 
 
 def set_up(settings: Settings) -> Setup:
@@ -215,7 +228,7 @@ def _size(given: int | str | None, backbone: backbones.Backbone) -> int | None:
     if given is None:
         if backbone.size is None:
             raise errors.UsageError(
-                f"{backbone.name} takes pictures of any size: give --size N, or --size native."
+                f"{backbone.model or backbone.name} takes pictures of any size: give --size N or --size native."
             )
         return backbone.size
     if given == NATIVE:

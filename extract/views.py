@@ -103,8 +103,9 @@ def parse(text: str) -> Augmentation:
         If a part of it is not known, stands twice or is out of bounds.
     """
     found: dict[str, float] = {}
+    spelled = text.removeprefix(f"{AUGMENTER},")  # as a recipe has it
     bounds = {"rotate": 360.0, "zoom": 0.9, "shift": 1.0, "seed": 2.0**32 - 1}
-    for part in text.split(","):
+    for part in spelled.split(","):
         name, colon, amount = part.strip().partition(":")
         flips = {"flips": ("horizontal", "vertical"), "flip-horizontal": ("horizontal",)}
         flips["flip-vertical"] = ("vertical",)

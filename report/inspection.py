@@ -339,6 +339,9 @@ def _count(count: int, what: str) -> str:
 
 
 def _and(names: Sequence[str]) -> str:
+    """Return a few names as words; of many, the first three and how many more there are."""
+    if len(names) > 4:
+        names = [*names[:3], f"{len(names) - 3} more"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

@@ -186,7 +186,7 @@ def test_one_bad_image_is_listed_and_the_others_are_computed_and_it_is_tried_aga
 def test_if_not_one_image_can_be_read_no_cache_is_written(tmp_path) -> None:
     (tmp_path / "images" / "a").mkdir(parents=True)
     (tmp_path / "images" / "a" / "1.png").write_text("no image")
-    with pytest.raises(errors.SourceError, match=r"None of the 1 images could be read; the first, a/1\.png"):
+    with pytest.raises(errors.SourceError, match=r"None of the 1 images became a vector; the first, a/1\.png"):
         run(tmp_path / "images", tmp_path / "features.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 

@@ -78,6 +78,11 @@ def test_an_x_ray_is_shown_as_its_file_says_and_else_by_percentiles() -> None:
     )
 
 
+def test_the_files_own_window_is_an_error_where_it_is_asked_for_and_there_is_none() -> None:
+    with pytest.raises(errors.ImageError, match="neither a VOI LUT nor a window"):
+        to_byte_range(other(DEEP), parse("voi"))
+
+
 def test_three_windows_become_the_three_channels() -> None:
     scaled = to_byte_range(ct(), parse("lung/mediastinum/window:400,1800"))
     assert scaled.shape == (20, 30, 3)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import tracemalloc
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +12,11 @@ import numpy as np
 import pytest
 import tifffile
 from icehouse import errors, open_cache
-from icehouse.extract import engines
+from icehouse.extract import engines, extraction, pipeline
 from icehouse.extract.data import read_data
 from icehouse.extract.extraction import extract
 from icehouse.extract.patients import PatientKey
+from icehouse.extract.resize import resize
 from icehouse.extract.settings import Settings
 from icehouse.extract.summary import Summary
 from making import draw
@@ -148,6 +152,66 @@ def test_other_variants_are_another_recipe(volumes) -> None:
     run(volumes, views=2)
     with pytest.raises(errors.RecipeMismatch, match="augment differs"):
         run(volumes, views=2, augment="flips")
+
+
+def test_how_variants_are_drawn_is_remembered_by_the_cache(volumes) -> None:
+    run(volumes, frames="middle", augment="flips")
+    assert run(volumes, frames="middle", views=2).computed == 3
+    with open_cache(volumes / "features.h5") as cache:
+        assert "rotate" not in cache.header.recipe["augment"]
+
+
+def test_a_run_for_other_views_that_is_stopped_loses_nothing(volumes, monkeypatch) -> None:
+    run(volumes)
+    stopping = threading.Event()
+
+    class Stopping(SmallNetwork):
+        def run(self, pixels: np.ndarray) -> Any:
+            stopping.set()
+            return super().run(pixels)
+
+    monkeypatch.setattr(engines, "load", lambda _plan, batch_size, _pixels: Stopping(batch_size))
+    monkeypatch.setattr(extraction, "stop_on_signal", lambda: nullcontext(stopping))
+    with pytest.raises(errors.Interrupted):
+        run(volumes, views=3)
+    with open_cache(volumes / "features.h5") as cache:
+        assert not cache.header.complete
+        assert cache.rows >= 18
+    monkeypatch.setattr(extraction, "stop_on_signal", lambda: nullcontext(threading.Event()))
+    assert run(volumes, views=3).computed <= 36
+    with open_cache(volumes / "features.h5") as cache:
+        assert (len(cache.X), len(cache.views()[0])) == (18, 36)
+
+
+def test_pictures_that_all_differ_in_size_wait_for_no_full_batch_for_ever(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(pipeline, "BLOCK_SECONDS", 0.0)
+    for number in range(6):
+        draw(tmp_path / "images" / "a" / f"{number}.png", number, size=(64, 64 + 16 * number))
+    calls: list[int] = []
+
+    class Counting(SmallNetwork):
+        def run(self, pixels: np.ndarray) -> Any:
+            calls.append(len(pixels))
+            return super().run(pixels)
+
+    monkeypatch.setattr(engines, "load", lambda _plan, batch_size, _pixels: Counting(batch_size))
+    assert run(tmp_path, size="native").computed == 6
+    assert calls == [3, 1, 1, 1, 1, 1, 1]  # the canaries, then each by itself
+
+
+def test_a_picture_too_small_for_the_network_fails_by_name(tmp_path) -> None:
+    draw(tmp_path / "images" / "a" / "good.png", 1, size=(64, 64))
+    draw(tmp_path / "images" / "a" / "tiny.png", 2, size=(5, 64))
+    summary = run(tmp_path, size="native")
+    (failure,) = summary.failures
+    assert failure.reason == "is 5 pixels small; the network takes 32 or more"
+
+
+def test_a_crop_of_a_very_long_picture_takes_little_memory() -> None:
+    tracemalloc.start()
+    assert resize(np.zeros((2, 20_000), dtype=np.uint8), 299, "crop").shape == (299, 299, 3)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
 
 
 def test_pictures_of_native_size_are_computed_size_by_size(tmp_path) -> None:

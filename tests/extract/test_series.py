@@ -169,7 +169,7 @@ def test_a_folder_of_nothing_but_localizers_is_an_error_that_says_so(work) -> No
     for file in (work / "dicom" / "covid").iterdir():
         if "LOCALIZER" not in pydicom.dcmread(file).ImageType:
             file.unlink()
-    with pytest.raises(errors.SourceError, match="Every file was passed over: 1 localizer"):
+    with pytest.raises(errors.SourceError, match=r"Every file was passed over \(localizer: 1\)"):
         read_data(work / "dicom", PatientKey(None), 2)
 
 
