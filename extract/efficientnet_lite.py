@@ -58,7 +58,7 @@ def build(size: tuple[int | None, int | None]) -> Any:
     number = 0
     for stage in STAGES:
         for position in range(stage.blocks):
-            x = _block(x, stage, stage.stride if position == 0 else 1, f"blocks.{number}")
+            x = _block(x, stage, stage.stride if position == 0 else 1, f"blocks-{number}")
             number += 1
     x = _convolution(x, HEAD_FILTERS, 1, 1, "head")
     return keras.Model(inputs, x, name="efficientnetlite0")
@@ -71,14 +71,14 @@ def _block(x: Any, stage: Stage, stride: int, name: str) -> Any:
     channels = x.shape[-1]
     shortcut = x
     if stage.expansion != 1:
-        x = _convolution(x, channels * stage.expansion, 1, 1, f"{name}.expand")
+        x = _convolution(x, channels * stage.expansion, 1, 1, f"{name}-expand")
     x = keras.layers.DepthwiseConv2D(
-        stage.kernel, strides=stride, padding="same", use_bias=False, name=f"{name}.depthwise.conv"
+        stage.kernel, strides=stride, padding="same", use_bias=False, name=f"{name}-depthwise-conv"
     )(x)
-    x = _normalized(x, f"{name}.depthwise", activate=True)
-    x = _convolution(x, stage.filters, 1, 1, f"{name}.project", activate=False)
+    x = _normalized(x, f"{name}-depthwise", activate=True)
+    x = _convolution(x, stage.filters, 1, 1, f"{name}-project", activate=False)
     if stride == 1 and channels == stage.filters:
-        x = keras.layers.Add(name=f"{name}.add")([x, shortcut])
+        x = keras.layers.Add(name=f"{name}-add")([x, shortcut])
     return x
 
 
@@ -86,7 +86,7 @@ def _convolution(x: Any, filters: int, kernel: int, stride: int, name: str, *, a
     import keras
 
     x = keras.layers.Conv2D(
-        filters, kernel, strides=stride, padding="same", use_bias=False, name=f"{name}.conv"
+        filters, kernel, strides=stride, padding="same", use_bias=False, name=f"{name}-conv"
     )(x)
     return _normalized(x, name, activate=activate)
 
@@ -94,8 +94,8 @@ def _convolution(x: Any, filters: int, kernel: int, stride: int, name: str, *, a
 def _normalized(x: Any, name: str, *, activate: bool) -> Any:
     import keras
 
-    x = keras.layers.BatchNormalization(epsilon=_BATCH_NORM_EPSILON, name=f"{name}.bn")(x)
-    return keras.layers.ReLU(6.0, name=f"{name}.relu6")(x) if activate else x
+    x = keras.layers.BatchNormalization(epsilon=_BATCH_NORM_EPSILON, name=f"{name}-bn")(x)
+    return keras.layers.ReLU(6.0, name=f"{name}-relu6")(x) if activate else x
 
 
 def load_weights(model: Any, path: Path) -> None:
@@ -129,7 +129,7 @@ def load_weights(model: Any, path: Path) -> None:
 
 def _torch_names(layer: str) -> list[str]:
     """Return the names in the PyTorch file of a layer's variables, in Keras's order."""
-    *place, part, kind = layer.split(".")
+    *place, part, kind = layer.split("-")
     prefix = f"_{'.'.join(place)}." if place else ""
     if kind == "conv":
         convolution = f"{part}_conv" if place else f"conv_{part}"
@@ -142,7 +142,7 @@ def _as_keras(array: NDArray[Any] | None, layer: Any) -> NDArray[Any] | None:
     """Turn a kernel from PyTorch's order (out, in, h, w) to Keras's; leave vectors as they are."""
     if array is None or array.ndim != 4:
         return array
-    depthwise = layer.name.endswith(".depthwise.conv")
+    depthwise = layer.name.endswith("-depthwise-conv")
     return np.transpose(array, (2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
 
 

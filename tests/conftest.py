@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,14 @@ import pytest
 from icehouse.cache.commit import commit
 from icehouse.cache.writing import Contents
 from making import SELECTION, block_of, draw, samples_of
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _exported_networks(tmp_path_factory) -> Iterator[None]:
+    """Keep what is exported for OpenVINO in a folder of the tests', not in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache-home")))
+        yield
 
 
 @pytest.fixture(scope="session")
