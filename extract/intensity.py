@@ -124,7 +124,12 @@ def _range(picture: Picture, policy: str) -> tuple[float, float]:
 def _between(picture: Picture, low: float, high: float) -> NDArray[np.float32]:
     if high <= low:
         return np.zeros(picture.pixels.shape, dtype=np.float32)
-    scaled = (picture.pixels.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
+    pixels = picture.pixels
+    if pixels.dtype == np.float32 or pixels.dtype.itemsize <= 2:
+        above = pixels.astype(np.float32) - np.float32(low)
+    else:  # large numbers that differ little would become the same float32
+        above = (pixels.astype(np.float64) - low).astype(np.float32)
+    scaled = above * np.float32(255.0 / (high - low))
     return np.clip(scaled, 0.0, 255.0, out=scaled)
 
 

@@ -2,7 +2,7 @@
 
 Rows run from anterior to posterior, columns from the patient's right to the left, and slices from inferior to
 superior; a volume that lies askew is turned to the nearest of its own axes. Of several volumes in one file
-(4-D), the first comes first with all its slices.
+(4-D), none is read: their frames would be one sequence, whose middle is the middle of nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ _HEADER = 544  # bytes: the larger of the two headers, and whether extensions fo
 _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _LARGEST_RATIO = 1032  # of Deflate (https://zlib.net/zlib_tech.html)
 _PIECE = 2**16
-_LOWEST_BUT_CT = -200.0
+_AIR = -500.0  # HU; air is -1000 and lung about -800, soft tissue above -100
+_LEAST_AIR = 0.01  # share of the voxels
+_LOWEST, _HIGHEST = -4096.0, 10000.0  # HU; 12 bits hold -1024 to 3071, fillings and extended scales more
+_HIGH = 99.9  # percentile that stays below the highest: metal is brighter, but small
+_LOOKED_AT = 2**15  # voxels, so that a share of 0.01 is known to 0.0006 (one standard deviation)
 
 
 def looks_like_nifti(content: bytes) -> bool:
@@ -45,15 +49,16 @@ def _marked(content: bytes, marks: dict[tuple[int, int], bytes]) -> bool:
 def open_nifti(content: bytes) -> Opened:
     """Open a NIfTI file (version 1 or 2, `.nii` or `.nii.gz`); its numbers are held once, as they are stored.
 
-    No field of the header says what the numbers mean. They are taken for Hounsfield units (`ct`) where any of
-    them is below −200: air is −1000 in them, and hardly anything else goes so far down. Else uint8 without
-    scaling is `8-bit`, as is RGB, and the rest is `other`.
+    No field of the header says what the numbers mean. They are taken for Hounsfield units (`ct`) where at least
+    1 % of the voxels are air (below −500), none is below −4096, and the 99.9th percentile is at most 10,000;
+    shares are those of up to 2**15 voxels, evenly spread. Else uint8 without scaling is `8-bit`, as is RGB,
+    and the rest is `other`. An MR whose mean was taken off may pass for a CT if its numbers are that large.
 
     Raises
     ------
     ImageError
-        If it is of a type that is not read, is damaged, or holds more than its header says. What nibabel raises
-        on damaged files comes through.
+        If it is of a type that is not read, holds several volumes, is damaged, or holds more than its header
+        says. What nibabel raises on damaged files comes through.
     """
     compressed = content[:2] == _GZIP
     header = _header_of(_unzipped(content).read(_HEADER) if compressed else content[:_HEADER])
@@ -87,13 +92,17 @@ def _header_of(first: bytes) -> Any:
     return kind(first[:size], check=False)
 
 
-def _shape_of(header: Any) -> tuple[int, int, int, int]:
+def _shape_of(header: Any) -> tuple[int, int, int]:
     sizes = [int(size) for size in header["dim"]]
     used = sizes[1 : 1 + sizes[0]] if 1 <= sizes[0] <= 7 else []
     if len(used) < 2 or min(used) < 1 or any(size > 1 for size in used[4:]):
         raise errors.ImageError("decode", f"NIfTI of the dimensions {sizes[1:]}, which are no volumes")
     across, down, slices, volumes = (*used[:4], 1, 1)[:4]
-    return across, down, slices, volumes
+    if volumes > 1:
+        raise errors.ImageError(
+            "decode", f"a NIfTI file of {volumes} volumes; split it into one file per time point"
+        )
+    return across, down, slices
 
 
 def _unzipped(content: bytes) -> gzip.GzipFile:
@@ -120,7 +129,7 @@ def _inflated(content: bytes, size: int) -> bytearray:
 
 
 def _upright(volume: Pixels, affine: NDArray[np.float64]) -> Pixels:
-    """Return (x, y, z, t) with its axes from left to right, posterior to anterior, inferior to superior."""
+    """Return (x, y, z) with its axes from left to right, posterior to anterior, inferior to superior."""
     from nibabel.orientations import apply_orientation, io_orientation
 
     axes = io_orientation(affine)
@@ -144,13 +153,29 @@ def _in_grey(volume: Pixels, numbers: Pixels, scaling: tuple[float | None, float
     extremes = np.array([np.fmin.reduce(numbers), np.fmax.reduce(numbers)])
     lowest = float(np.fmin.reduce(values(extremes)))
     plain = EIGHT_BIT if dtype == np.uint8 and not changes else OTHER
-    kind = CT if lowest < _LOWEST_BUT_CT else plain
+    kind = CT if lowest >= _LOWEST and _holds_air(values(_spread(numbers, volume.shape))) else plain
     stored = None
     if dtype.kind != "f":
         limits = np.iinfo(dtype)
         low, high = sorted(float(number) * slope + intercept for number in (limits.min, limits.max))
         stored = low, high
     return _opened(volume, str(dtype), 8 * dtype.itemsize, kind, stored, values)
+
+
+def _spread(numbers: Pixels, shape: tuple[int, ...]) -> Pixels:
+    """Return up to `_LOOKED_AT` voxels from all over a volume."""
+    step = -(-len(numbers) // _LOOKED_AT)
+    while step > 1 and math.gcd(step, math.prod(shape)) > 1:  # else only some of the columns would be met
+        step += 1
+    return numbers[::step]
+
+
+def _holds_air(values: Pixels) -> bool:
+    """Tell whether voxels are as those of a CT."""
+    finite = values[np.isfinite(values)]
+    if finite.size == 0 or np.count_nonzero(finite < _AIR) < _LEAST_AIR * finite.size:
+        return False
+    return float(np.percentile(finite, _HIGH)) <= _HIGHEST
 
 
 def _colours(stored: Pixels) -> Pixels:
@@ -165,13 +190,12 @@ def _opened(
     stored: tuple[float, float] | None,
     values: Callable[[Pixels], Pixels],
 ) -> Opened:
-    width, height, slices, volumes = volume.shape
+    width, height, slices = volume.shape
     check_size(width, height)
-    facts = Facts("NIfTI", mode, width, height, bits, slices * volumes, kind)
+    facts = Facts("NIfTI", mode, width, height, bits, slices, kind)
 
     def frame(number: int) -> Picture:
-        time, level = divmod(number, slices)
-        plane = volume[::-1, ::-1, level, time].T  # rows to posterior, columns to the patient's left
+        plane = volume[::-1, ::-1, number].T  # rows to posterior, columns to the patient's left
         return Picture(np.ascontiguousarray(values(plane)), bits, kind, stored)
 
     return Opened(facts, frame)

@@ -6,13 +6,16 @@ same pseudonyms; without it, nobody can find a patient's number by trying them a
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from .. import errors
+from ..cache import atomic
 
 FILE = "icehouse-patients.key"
 VARIABLE = "ICEHOUSE_PATIENTS_KEY"
@@ -53,11 +56,8 @@ class PatientKey:
 def _kept(file: Path) -> bytes:
     """Return the key in `file`; it is made, readable for its owner only, if there is none."""
     try:
-        try:
-            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
-                new.write(secrets.token_hex(_BYTES))
-        except FileExistsError:
-            pass
+        if not file.exists() or (file.is_file() and file.stat().st_size == 0):
+            _make(file)
         key = bytes.fromhex(file.read_text(encoding="ascii").strip())
     except OSError as error:
         raise errors.SourceError(
@@ -72,3 +72,32 @@ def _kept(file: Path) -> bytes:
             "back; or remove it, and pseudonyms change."
         )
     return key
+
+
+def _make(file: Path) -> None:
+    """Write a new key to `file` unless another process is faster: whole, or not at all.
+
+    An empty file is what a process left that was ended as it wrote a key, so no pseudonym was ever made of it.
+    """
+    temporary = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
+            new.write(secrets.token_hex(_BYTES))
+            new.flush()
+            os.fsync(new.fileno())
+        try:
+            os.link(temporary, file)  # fails where a file is, so the first one stays
+        except OSError:  # an empty file is there, or the file system knows no links
+            _fill(file, temporary)
+        atomic.sync_folder(file.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _fill(file: Path, temporary: Path) -> None:
+    """Put `temporary` in the place of a file that is empty or missing; one process at a time, by its lock."""
+    with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT, 0o600)) as empty:
+        with suppress(OSError):  # no locks there: then two processes at the same moment may make two keys
+            fcntl.flock(empty, fcntl.LOCK_EX)
+        if file.stat().st_size == 0:  # of the name, as another process may have put its own there meanwhile
+            temporary.replace(file)

@@ -1,7 +1,9 @@
 """PNG, JPEG, BMP, WebP and TIFF: from a file's bytes to its frames, in the depth that the file has.
 
 Which library reads a file depends on the file alone, never on what is installed: Pillow where it keeps every
-bit, pypng for 16-bit PNG in colour (Pillow would cut it to 8 bits), tifffile for TIFF deeper than 8 bits.
+bit, pypng for 16-bit PNG in colour (Pillow would cut it to 8 bits), tifffile for TIFF that is deeper than
+8 bits, signed, or simply grey or RGB. The other TIFF of 8 bits (palettes, JPEG, CMYK, transparency, black and
+white) is Pillow's.
 """
 
 from __future__ import annotations
@@ -10,12 +12,13 @@ import contextlib
 import ctypes
 import functools
 import io
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, _imaging
+from PIL import Image, ImageOps, UnidentifiedImageError, _imaging
 
 from .. import errors
 from .picture import EIGHT_BIT, OTHER, Facts, Opened, Picture, Pixels, check_size
@@ -23,8 +26,14 @@ from .picture import EIGHT_BIT, OTHER, Facts, Opened, Picture, Pixels, check_siz
 _PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 0x0112  # the tag of EXIF and of TIFF
-_LARGEST_RATIO = 1032  # of Deflate (https://zlib.net/zlib_tech.html)
-_PLAIN_TIFF_COMPRESSIONS = (1, 8, 32946)  # none, Deflate twice: what tifffile decodes by itself
+_SIMPLE = ((0, 1), (1, 1), (2, 3))  # photometric and samples a pixel of grey, twice, and RGB
+_NEITHER = (3, 5, 6, 8, 9, 10)  # photometric of palettes, CMYK, YCbCr and Lab
+_JPEG = (6, 7, 34892)  # YCbCr behind these becomes RGB as it is decoded
+_LARGEST_RATIOS = {1: 1, 5: 4096, 8: 1032, 32946: 1032, 32773: 64, 34925: 32768, 50000: 32768}
+"""How far no compression, LZW (a code stands for one entry of its table of 4096), Deflate twice
+(https://zlib.net/zlib_tech.html), PackBits (2 bytes are 128), LZMA and ZSTD (a block of 128 KiB takes 4 bytes)
+can shrink a page: a damaged file that claims more is refused before memory is taken."""
+_LARGEST_RATIO = 32768
 
 
 def open_raster(content: bytes) -> Opened:
@@ -57,13 +66,8 @@ def _open_with_pillow(content: bytes) -> Opened:
 
 
 def _picture(pixels: Pixels, bits: int) -> Picture:
-    """Return pixels as a picture; the bits stored are those of its numbers unless they are floats."""
-    if bits <= 8:
-        return Picture(pixels, bits, EIGHT_BIT, (0.0, 255.0))
-    floats = pixels.dtype.kind == "f"
-    signed = pixels.dtype.kind == "i" and bits == 32
-    least, most = (-(2.0**31), 2.0**31 - 1) if signed else (0.0, 2.0**bits - 1)
-    return Picture(pixels, bits, OTHER, None if floats else (least, most))
+    """Return pixels as a picture; its numbers are integers in the file, though compositing makes floats."""
+    return Picture(pixels, bits, EIGHT_BIT if bits <= 8 else OTHER, (0.0, 2.0**bits - 1))
 
 
 def _to_pixels(image: Image.Image) -> Pixels:
@@ -119,20 +123,22 @@ def _open_tiff(content: bytes) -> Opened:
     pages = _full_pages(file)
     if not pages:
         raise errors.ImageError("decode", "a TIFF without a full-size page")
+    _refuse_hidden_planes(file)
     first = pages[0][1].keyframe
     check_size(first.imagewidth, first.imagelength)
     mode = getattr(first.photometric, "name", str(first.photometric))
-    bits = _tiff_bits(first)
-    kind = EIGHT_BIT if bits == 8 else OTHER
-    facts = Facts("TIFF", mode, first.imagewidth, first.imagelength, bits, len(pages), kind)
-    one_at_a_time = threading.Lock()  # tifffile moves about in the file as it reads
+    kind = EIGHT_BIT if _is_eight_bit(first) else OTHER
+    facts = Facts("TIFF", mode, first.imagewidth, first.imagelength, _tiff_bits(first), len(pages), kind)
+    by_pillow = _PillowPages(content)
+    one_at_a_time = threading.Lock()  # both libraries move about in the file as they read
 
     def frame(number: int) -> Picture:
         index, page = pages[number]
-        check_size(page.keyframe.imagewidth, page.keyframe.imagelength)
+        shape = page.keyframe
+        check_size(shape.imagewidth, shape.imagelength)
         with one_at_a_time:
-            pixels = _tiff_page(content, index, page)
-        return _picture(pixels, _tiff_bits(page.keyframe))
+            pixels = by_pillow.page(index, shape) if _is_for_pillow(shape) else _tiff_page(page, len(content))
+        return _tiff_picture(pixels, shape)
 
     return Opened(facts, frame)
 
@@ -149,37 +155,103 @@ def _full_pages(file: Any) -> list[tuple[int, Any]]:
     return pages
 
 
-def _tiff_bits(page: Any) -> int:
-    return max(int(page.bitspersample), 8)
+def _refuse_hidden_planes(file: Any) -> None:
+    """Raise for a stack of which the file lists the first plane alone, as tifffile and ImageJ can write it."""
+    if len(file.pages) > 1:
+        return
+    planes = 1
+    if file.is_imagej:
+        planes = int((file.imagej_metadata or {}).get("images", 1))
+    elif file.is_shaped:
+        written: dict[str, Any] = (file.shaped_metadata or ({},))[0]
+        if written.get("truncated"):
+            planes = math.prod(written["shape"]) // max(1, math.prod(file.pages[0].shape))
+    if planes > 1:
+        raise errors.ImageError(
+            "decode", f"a TIFF of {planes} planes that lists only the first: write each as a page of its own"
+        )
 
 
-def _tiff_page(content: bytes, index: int, page: Any) -> Pixels:
+def _tiff_bits(shape: Any) -> int:
+    bits = shape.bitspersample  # several numbers where the samples differ
+    return max(8, *bits) if isinstance(bits, tuple) else max(8, int(bits))
+
+
+def _is_eight_bit(shape: Any) -> bool:
+    return shape.dtype is not None and shape.dtype.kind in "bu" and shape.dtype.itemsize == 1
+
+
+def _is_for_pillow(shape: Any) -> bool:
+    """Whether a page is of 8 bits or fewer, and not simply grey or RGB behind a lossless compression."""
+    simple = shape.bitspersample == 8 and (int(shape.photometric), shape.samplesperpixel) in _SIMPLE
+    lossless = int(shape.compression) in _LARGEST_RATIOS
+    return _is_eight_bit(shape) and not (simple and lossless and shape.imagedepth == 1)
+
+
+def _tiff_picture(pixels: Pixels, shape: Any) -> Picture:
+    """Return a page's pixels as a picture; its numbers are the page's, though compositing makes floats."""
+    bits = _tiff_bits(shape)
+    if _is_eight_bit(shape):
+        return Picture(pixels, bits, EIGHT_BIT, (0.0, 255.0))
+    if shape.dtype.kind == "f":
+        return Picture(pixels, bits, OTHER)
+    if shape.dtype.kind == "i":
+        return Picture(pixels, bits, OTHER, (float(-(2 ** (bits - 1))), float(2 ** (bits - 1) - 1)))
+    return Picture(pixels, bits, OTHER, (0.0, float(2**bits - 1)))
+
+
+def _tiff_page(page: Any, length: int) -> Pixels:
+    """Decode one page by tifffile; `length` is how many bytes the file has."""
     shape = page.keyframe
-    if shape.bitspersample <= 8:
-        return _tiff_page_by_pillow(content, index)
-    if int(shape.compression) not in _PLAIN_TIFF_COMPRESSIONS:
-        if shape.samplesperpixel > 1:
-            raise errors.ImageError(
-                "decode",
-                f"TIFF in colour, {shape.bitspersample} bits, with {shape.compression.name} compression",
-            )
-        pixels = _tiff_page_by_pillow(content, index)
+    colours = _colours(shape)
+    claimed = shape.imagewidth * shape.imagelength * shape.samplesperpixel * shape.bitspersample // 8
+    if claimed > length * _LARGEST_RATIOS.get(int(shape.compression), _LARGEST_RATIO):
+        raise errors.ImageError("decode", f"a TIFF of {length} bytes that claims {claimed}")
+    if shape.is_tiled:
+        check_size(shape.tilewidth, shape.tilelength * shape.tiledepth)
+    pixels = page.asarray(maxworkers=1)
+    pixels = pixels.astype(np.float32 if shape.dtype.kind == "f" else shape.dtype, copy=False)
+    if shape.planarconfig == 2 and shape.samplesperpixel > 1:
+        pixels = np.moveaxis(pixels, 0, -1)
+    tag = page.tags.get(_ORIENTATION)
+    pixels = _upright(pixels, tag.value if tag is not None else 1)
+    if int(shape.photometric) == 0:
+        colour = pixels if pixels.ndim == 2 else pixels[..., :1]
+        colour[...] = _inverted(colour, _tiff_bits(shape))
+    if shape.samplesperpixel == colours:
+        return pixels
+    if shape.extrasamples and int(shape.extrasamples[0]) != 2:  # multiplied by it already, or no transparency
+        return np.ascontiguousarray(pixels[..., 0] if colours == 1 else pixels[..., :colours])
+    opaque = 1 if shape.dtype.kind == "f" else (2 ** _tiff_bits(shape) - 1) >> (shape.dtype.kind == "i")
+    return _composited(pixels, opaque=opaque)
+
+
+def _colours(shape: Any) -> int:
+    """Return 1 for a grey page, 3 for RGB, transparency left out; raise for one that is neither."""
+    name = getattr(shape.photometric, "name", str(shape.photometric))
+    if isinstance(shape.bitspersample, tuple):
+        raise errors.ImageError("decode", f"a TIFF whose samples differ in bits: {shape.bitspersample}")
+    if shape.dtype is None or shape.dtype.kind not in "uif":
+        what = shape.dtype or f"{shape.bitspersample} bits in sample format {int(shape.sampleformat)}"
+        raise errors.ImageError("decode", f"a TIFF of {what}, which are neither integers nor floats")
+    photometric = int(shape.photometric)
+    if photometric == 2 or (photometric == 6 and int(shape.compression) in _JPEG):
+        colours = 3
     else:
-        most = len(content) * (1 if int(shape.compression) == 1 else _LARGEST_RATIO)
-        if shape.nbytes > most:
-            raise errors.ImageError("decode", f"a TIFF of {len(content)} bytes that claims {shape.nbytes}")
-        pixels = page.asarray()
-        if shape.planarconfig == 2:
-            pixels = np.moveaxis(pixels, 0, -1)
-        tag = page.tags.get(_ORIENTATION)
-        pixels = _upright(pixels, tag.value if tag is not None else 1)
-    if pixels.ndim == 2:
-        white_is_zero = int(shape.photometric) == 0
-        return _inverted(pixels) if white_is_zero else pixels
-    if int(shape.photometric) == 2 and pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
-        opaque = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
-        return pixels if pixels.shape[-1] == 3 else _composited(pixels, opaque=opaque)
-    raise errors.ImageError("decode", f"a TIFF page of shape {pixels.shape}, which is neither grey nor RGB")
+        colours = 0 if photometric in _NEITHER else 1
+    extra = shape.samplesperpixel - colours
+    if not colours or extra not in (0, 1) or shape.imagedepth != 1:
+        depth = f"{shape.imagedepth} planes and " if shape.imagedepth != 1 else ""
+        raise errors.ImageError(
+            "decode",
+            f"a TIFF page of {depth}{shape.samplesperpixel} samples a pixel ({name}, {shape.bitspersample} "
+            "bits), which is neither grey nor RGB",
+        )
+    if colours == 1 and extra and (not shape.extrasamples or int(shape.extrasamples[0]) not in (1, 2)):
+        raise errors.ImageError(
+            "decode", "a TIFF page of 2 samples a pixel, without a word that the second is transparency"
+        )
+    return colours
 
 
 @functools.cache
@@ -191,12 +263,31 @@ def _silence_libtiff() -> None:
         ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(ctypes.c_void_p(None))
 
 
-def _tiff_page_by_pillow(content: bytes, index: int) -> Pixels:
-    _silence_libtiff()
-    with Image.open(io.BytesIO(content), formats=("TIFF",)) as image:
-        image.seek(index)
+class _PillowPages:
+    """The pages of one TIFF as Pillow reads them; opened once, for a page is found by way of the others."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._image: Image.Image | None = None
+
+    def page(self, index: int, shape: Any) -> Pixels:
+        """Decode one page; of two threads only one may."""
+        _silence_libtiff()
+        image, self._image = self._image, None  # after an error it is opened anew: it may hold half a page
+        try:
+            image = image or Image.open(io.BytesIO(self._content), formats=("TIFF",))
+            image.seek(index)
+        except UnidentifiedImageError:
+            kind = getattr(shape.photometric, "name", shape.photometric)
+            raise errors.ImageError(
+                "decode",
+                f"a TIFF of a kind that is not read: {kind}, {shape.samplesperpixel} samples a pixel, "
+                f"{shape.bitspersample} bits",
+            ) from None
         image.load()
-        return _to_pixels(ImageOps.exif_transpose(image))
+        pixels = _to_pixels(ImageOps.exif_transpose(image))
+        self._image = image
+        return pixels
 
 
 def _upright(pixels: Pixels, orientation: Any) -> Pixels:
@@ -214,10 +305,12 @@ def _upright(pixels: Pixels, orientation: Any) -> Pixels:
     return turn(pixels) if turn else pixels
 
 
-def _inverted(pixels: Pixels) -> Pixels:
-    """Return a white-is-zero image as black-is-zero."""
+def _inverted(pixels: Pixels, bits: int) -> Pixels:
+    """Return white-is-zero numbers as black-is-zero."""
     if pixels.dtype.kind == "u":
-        flipped: Pixels = np.iinfo(pixels.dtype).max - pixels
+        flipped: Pixels = pixels.dtype.type(2**bits - 1) - pixels
+    elif pixels.dtype.kind == "i":
+        flipped = ~pixels  # −1 − x: the least number becomes the largest
     else:
         flipped = pixels.max() + pixels.min() - pixels
     return flipped

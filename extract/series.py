@@ -7,11 +7,14 @@ patient. Volumes in one file are sequences of their own; `reading` treats those.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from .. import errors
-from . import dicom_header, frames
+from . import dicom_header, frames, persons
 from .decode import open_image
 from .patients import PatientKey
 from .pipeline import in_order
@@ -19,15 +22,19 @@ from .reading import read_bytes
 from .sources import Sample, Source
 
 _FIRST_BYTES = 132
+_SECTIONS = frozenset({"CT", "MR", "PT", "NM"})
+_CLOCK = re.compile("[0-9]{10,17}")  # from seconds since 1970 to a date and time with milliseconds
+_TICKS = 120  # two minutes, for a clock of seconds
+_SPACING = 0.25  # of the usual step between slices: how much the one where two pieces meet may differ
 
 
 def sort_out(source: Source, patients: PatientKey, workers: int) -> Source:
     """Return a source whose DICOM files have been looked at.
 
-    Their patients become pseudonyms where nothing else is said of them. Those that are no slices or pictures to
-    learn from (localizers, reformats, captured screens, reports) are passed over and counted. In a folder,
-    the slices of a series stand in the order of their positions, else of their instance numbers, else of their
-    names.
+    Their patients become pseudonyms where nothing else is said of them (see `persons`). Those that are no
+    slices or pictures to learn from (localizers, reformats, captured screens, reports) are passed over and
+    counted. In a folder, the slices of a series stand in the order of their positions, else of their instance
+    numbers, else of their names.
 
     Parameters
     ----------
@@ -42,16 +49,13 @@ def sort_out(source: Source, patients: PatientKey, workers: int) -> Source:
         If nothing is left.
     """
     headers = _rejoined(source.samples, list(in_order(_header, source.samples, workers, ahead=64)))
-    person = _people(header for header in headers if header is not None)
+    people = persons.named(source.samples, headers, patients)
     kept: list[Sample] = []
     passed_over: dict[str, list[str]] = {}
-    for sample, header in zip(source.samples, headers, strict=True):
+    for sample, header, patient in zip(source.samples, headers, people, strict=True):
         if header is not None and header.passed_over is not None:
             passed_over.setdefault(header.passed_over, []).append(sample.path)
             continue
-        patient = sample.patient
-        if header is not None and not patient:
-            patient = _pseudonym(header, person, patients)
         kept.append(replace(sample, header=header, patient=patient))
     if not kept:
         reasons = "; ".join(f"{reason}: {len(paths)}" for reason, paths in passed_over.items())
@@ -80,55 +84,101 @@ def _rejoined(
 ) -> list[dicom_header.Header | None]:
     """Return headers in which series that were torn apart have one UID again.
 
-    Programs that replace UIDs by new ones, made of the clock, may begin another series as the second changes.
-    Series of one folder, patient, modality and size of picture are one if their instance numbers go on where
-    the others' end; whole series count from 1 each.
+    Programs that replace UIDs by new ones, made of the clock, may begin another study and series as the second
+    changes: …1588608729… holds the slices 1 to 5, …1588608730… those from 6 to 42. Whole series count from 1
+    each, but not all do, as phases of one study that are numbered on. So pieces are one series only where
+    nothing speaks against it:
+
+    - they are sections (CT, MR, PT, NM), one a file, in one folder, of one patient, size and orientation;
+    - each has at least two slices, numbered without a gap, and no two pieces share a number; the first
+      begins at 1, every other where exactly one ends, which no other goes on from;
+    - where positions are known, they go on in one direction, without a change of spacing where the pieces meet;
+    - where they are not, the UIDs of both study and series differ in the same one component, which is as long
+      as a clock's and at most 120 later. Two series of one study are then never joined, nor what has no study.
     """
-    numbers: dict[tuple[object, ...], dict[str, list[int]]] = {}
-    for sample, header in zip(samples, headers, strict=True):
-        if header is not None and header.series and header.instance_number is not None:
-            place = (sample.file.parent, header.patient_id, header.modality, header.size, header.orientation)
-            numbers.setdefault(place, {}).setdefault(header.series, []).append(header.instance_number)
+    pieces = _pieces(samples, headers)
+    before = {
+        uid: [other for other, earlier in pieces.items() if _goes_on(earlier, piece)]
+        for uid, piece in pieces.items()
+    }
+    followed = Counter(other for others in before.values() for other in others)
     joined: dict[str, str] = {}
-    for series in numbers.values():
-        last, first_of_them = None, ""
-        for uid, held in sorted(series.items(), key=lambda item: (min(item[1]), item[0])):
-            if last is None or min(held) != last + 1:
-                first_of_them = uid
-            joined[uid] = first_of_them
-            last = max(held)
+    for uid, _ in sorted(pieces.items(), key=lambda item: item[1].first):
+        others = before[uid]
+        if len(others) == 1 and followed[others[0]] == 1 and others[0] in joined:
+            joined[uid] = joined[others[0]]
+        elif pieces[uid].first == 1:
+            joined[uid] = uid
     return [
         replace(header, series=joined.get(header.series, header.series)) if header is not None else None
         for header in headers
     ]
 
 
-def _people(headers: Iterable[dicom_header.Header]) -> dict[str, str]:
-    """Return, for each UID of a study or series, one UID that stands for the person it is of.
+@dataclass(frozen=True)
+class _Piece:
+    """A series that may be a part of one: where it belongs, its UIDs, its first and last number, positions."""
 
-    A study and a series are of one patient each; whoever wrote the files may have given the slices of one
-    series to several studies, which are then of that patient, too.
-    """
-    person: dict[str, str] = {}
-
-    def root(uid: str) -> str:
-        while person.setdefault(uid, uid) != uid:
-            person[uid] = uid = person[person[uid]]
-        return uid
-
-    for header in headers:
-        uids = [root(uid) for uid in (header.study, header.series) if uid]
-        for uid in uids:
-            person[uid] = min(uids)
-    return {uid: root(uid) for uid in person}
+    place: tuple[object, ...]
+    study: str
+    series: str
+    first: int
+    last: int
+    positions: tuple[float | None, ...]
 
 
-def _pseudonym(header: dicom_header.Header, person: dict[str, str], patients: PatientKey) -> str:
-    """Return what stands for the patient; if the number is unknown, for what the studies and series tell."""
-    if header.patient_id:
-        return patients.pseudonym("patient", header.patient_id, header.issuer)
-    uid = header.study or header.series
-    return patients.pseudonym("person", person[uid]) if uid else ""
+def _pieces(samples: list[Sample], headers: list[dicom_header.Header | None]) -> dict[str, _Piece]:
+    """Return the series that look like slices of one stack, by their UIDs."""
+    members: dict[str, list[tuple[tuple[object, ...], dicom_header.Header]]] = {}
+    for sample, header in zip(samples, headers, strict=True):
+        if header is not None and header.series and header.passed_over is None:
+            whose = (sample.file.parent, sample.patient, header.patient_id, header.issuer)
+            place = (*whose, header.modality, header.size, header.orientation)
+            members.setdefault(header.series, []).append((place, header))
+    pieces = {}
+    for uid, found in members.items():
+        slices = [header for _, header in found]
+        numbers = sorted(header.instance_number or 0 for header in slices)
+        if (
+            len(slices) > 1
+            and slices[0].modality in _SECTIONS
+            and all(header.frames == 1 for header in slices)
+            and len({(place, header.study) for place, header in found}) == 1
+            and numbers[0] >= 1
+            and numbers == list(range(numbers[0], numbers[0] + len(slices)))
+        ):
+            slices.sort(key=lambda header: header.instance_number or 0)
+            positions = tuple(header.position for header in slices)
+            pieces[uid] = _Piece(found[0][0], slices[0].study, uid, numbers[0], numbers[-1], positions)
+    return pieces
+
+
+def _goes_on(earlier: _Piece, later: _Piece) -> bool:
+    """Tell whether a piece goes on where another ends."""
+    if earlier.place != later.place or later.first != earlier.last + 1:
+        return False
+    known = [position for position in earlier.positions + later.positions if position is not None]
+    if known:
+        if len(known) < later.last - earlier.first + 1:
+            return False
+        steps = np.diff(known)
+        usual, meeting = float(np.median(steps)), float(steps[len(earlier.positions) - 1])
+        one_way = bool((steps > 0).all() or (steps < 0).all())
+        return one_way and abs(meeting - usual) <= _SPACING * abs(usual)
+    ticks = _ticks(earlier.study, later.study)
+    return ticks is not None and ticks == _ticks(earlier.series, later.series)
+
+
+def _ticks(earlier: str, later: str) -> tuple[int, int] | None:
+    """Return the only component in which two UIDs differ, if it may be a clock that went on a little."""
+    parts = earlier.split("."), later.split(".")
+    if len(parts[0]) != len(parts[1]):
+        return None
+    differing = [pair for pair in zip(*parts, strict=True) if pair[0] != pair[1]]
+    if len(differing) != 1 or not all(_CLOCK.fullmatch(part) for part in differing[0]):
+        return None
+    before, after = map(int, differing[0])
+    return (before, after) if 0 < after - before <= _TICKS else None
 
 
 def _in_slice_order(samples: list[Sample]) -> list[Sample]:

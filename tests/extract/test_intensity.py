@@ -33,6 +33,14 @@ def test_deep_images_are_scaled_between_their_percentiles_and_never_rounded() ->
     assert scaled.max() == 255
 
 
+@pytest.mark.parametrize("dtype", [np.uint32, np.int64, np.uint64, np.float64])
+def test_large_numbers_that_differ_little_keep_their_contrast(dtype) -> None:
+    pixels = (np.arange(600).reshape(20, 30) + 4_000_000_000).astype(dtype)
+    scaled = to_byte_range(Picture(pixels, 32, OTHER), parse("window:4000000300,600"))
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled, np.arange(600).reshape(20, 30) * (255 / 600), rtol=1e-5)
+
+
 def test_a_constant_deep_image_is_black_and_one_bright_dot_on_black_is_kept() -> None:
     constant = np.full((100, 100), 700, dtype=np.uint16)
     assert not to_byte_range(other(constant), intensity.DEFAULT).any()

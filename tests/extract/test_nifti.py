@@ -91,14 +91,39 @@ def test_a_volume_gives_the_same_pictures_as_dicom_slices_and_as_nifti(tmp_path,
     np.testing.assert_array_equal([picture.pixels for picture in slices], VOLUME - 1024.0)
 
 
-def test_of_several_volumes_the_first_comes_first() -> None:
+def test_a_file_of_several_volumes_is_refused_with_the_remedy_and_one_of_a_single_one_is_read() -> None:
     stored, affine = turned((0, 1, 2), ())
-    both = np.stack([stored, stored + 1], axis=-1)
-    opened = open_image(nifti(both, affine))
-    assert opened.facts.frames == 10
-    for number in range(10):
-        time, level = divmod(number, 5)
-        np.testing.assert_array_equal(opened.frame(number).pixels, VOLUME[level] + time)
+    with pytest.raises(errors.ImageError, match="2 volumes; split it into one file per time point"):
+        open_image(nifti(np.stack([stored, stored + 1], axis=-1), affine))
+    np.testing.assert_array_equal(
+        [picture.pixels for picture in frames(nifti(stored[..., np.newaxis], affine))], VOLUME
+    )
+
+
+def kind_of(numbers: np.ndarray) -> str:
+    return open_image(nifti(numbers, TO_RIGHT_FRONT_UP @ AS_IT_IS)).facts.kind
+
+
+def test_a_volume_is_a_ct_by_its_air_and_not_by_an_outlier() -> None:
+    tissue = RNG.normal(40, 20, (64, 64, 12)).astype(np.float32)
+    chest, outlier, metal = tissue.copy(), tissue.copy(), tissue.copy()
+    chest[20:40, 20:40, :6] = -850
+    outlier[3, 3, 3] = -1000
+    metal[20:40, 20:40, :6] = -850
+    metal[5, 5, 5] = 30000
+    assert [kind_of(volume) for volume in (chest, metal, tissue, outlier)] == ["ct", "ct", "other", "other"]
+    assert kind_of((chest * 16).astype(np.int16)) == "other"  # air at -13600
+    assert kind_of(tissue - tissue.mean() - 250) == "other"  # an MR whose mean was taken off
+    wide = chest.copy()
+    wide[40:] = 20000
+    assert kind_of(wide) == "other"
+
+
+def test_the_air_of_a_large_volume_is_found_wherever_it_lies() -> None:
+    large = np.zeros((128, 128, 32), dtype=np.int16)
+    columns = large.copy()
+    columns[1::32] = -900  # 3 % of the voxels, which steps of 16 or 32 would all miss
+    assert [kind_of(volume) for volume in (large, columns)] == ["other", "ct"]
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "<i2", "<u2", "<i4", "<f4", "<f8", "<i8"])
@@ -147,14 +172,16 @@ def test_colours_are_8_bit_pictures() -> None:
     np.testing.assert_array_equal(opened.frame(4).pixels, colour[:, :, 4].swapaxes(0, 1))
 
 
-def test_a_file_of_nibabel_itself_is_read() -> None:
+def test_a_file_of_nibabel_itself_is_read_once_it_is_split() -> None:
     path = Path(nibabel.__file__).parent / "tests" / "data" / "example4d.nii.gz"
-    opened = open_image(path.read_bytes())
-    assert (opened.facts.width, opened.facts.height, opened.facts.frames) == (128, 96, 48)
-    volume = nibabel.as_closest_canonical(nibabel.load(path)).get_fdata()
-    for number in (0, 23, 24, 47):
-        time, level = divmod(number, 24)
-        np.testing.assert_array_equal(opened.frame(number).pixels, volume[::-1, ::-1, level, time].T)
+    with pytest.raises(errors.ImageError, match="2 volumes"):
+        open_image(path.read_bytes())
+    image = nibabel.four_to_three(nibabel.load(path))[1]
+    opened = open_image(image.to_bytes())
+    assert (opened.facts.width, opened.facts.height, opened.facts.frames) == (128, 96, 24)
+    volume = nibabel.as_closest_canonical(image).get_fdata()
+    for number in (0, 12, 23):
+        np.testing.assert_array_equal(opened.frame(number).pixels, volume[::-1, ::-1, number].T)
 
 
 PLAIN = nifti(*turned((0, 1, 2), ()))

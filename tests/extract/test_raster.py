@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import zlib
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import png
 import pytest
 import tifffile
 from icehouse import errors
+from icehouse.extract import intensity
 from icehouse.extract.decode import Preparation, open_image
-from icehouse.extract.picture import Facts, Picture
-from PIL import Image
+from icehouse.extract.picture import EIGHT_BIT, OTHER, Facts, Picture
+from PIL import Image, ImageOps
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
@@ -247,6 +249,143 @@ def test_a_tiff_that_claims_more_than_it_can_hold_is_refused_before_memory_is_ta
     content[width : width + 4] = (1_000_000).to_bytes(4, "little")
     with pytest.raises(errors.ImageError, match="that claims 40000000"):
         decode(bytes(content))
+
+
+LOSSLESS = ("lzw", "packbits", "zstd", "lzma", "deflate")
+
+
+@pytest.mark.parametrize("compression", [None, *LOSSLESS])
+@pytest.mark.parametrize(
+    ("dtype", "stored"),
+    [
+        (np.uint32, (0, 2**32 - 1)),
+        (np.uint64, (0, 2**64 - 1)),
+        (np.int8, (-128, 127)),
+        (np.int16, (-(2**15), 2**15 - 1)),
+        (np.int32, (-(2**31), 2**31 - 1)),
+        (np.int64, (-(2**63), 2**63 - 1)),
+    ],
+)
+def test_the_integers_of_a_tiff_keep_sign_and_range_under_every_compression(compression, dtype, stored) -> None:
+    limits = np.iinfo(dtype)
+    pixels = np.full((20, 30), limits.max // 2 + 1, dtype=dtype)  # 2³¹ of 32 bits
+    pixels[0, :2] = limits.min, limits.max
+    facts, (picture,) = decode(tiff(pixels, compression=compression))
+    assert picture.pixels.dtype == dtype
+    np.testing.assert_array_equal(picture.pixels, pixels)
+    assert (facts.kind, picture.kind, picture.stored) == (OTHER, OTHER, tuple(map(float, stored)))
+
+
+@pytest.mark.parametrize("compression", [None, *LOSSLESS])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floats_of_every_width_become_float32(compression, dtype) -> None:
+    pixels = (DEEP / np.float32(7)).astype(dtype)
+    picture = open_image(tiff(pixels, compression=compression)).frame(0)
+    assert (picture.pixels.dtype, picture.kind, picture.stored) == (np.float32, OTHER, None)
+    np.testing.assert_array_equal(picture.pixels, pixels.astype(np.float32))
+
+
+def test_a_float_beyond_float32_fails_by_name() -> None:
+    picture = open_image(tiff(np.full((20, 30), 1e300))).frame(0)
+    with pytest.raises(errors.ImageError, match="infinite") as caught:
+        Preparation(16).frame(picture)
+    assert caught.value.stage == "intensity"
+
+
+@pytest.mark.parametrize("compression", [None, "lzw"])
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_numbers_that_make_no_picture_are_refused_as_they_are_decoded(compression, dtype) -> None:
+    with pytest.raises(errors.ImageError, match=r"complex.*neither integers nor floats") as caught:
+        decode(tiff(DEEP.astype(dtype), compression=compression))
+    assert caught.value.stage == "decode"
+
+
+def test_deep_colour_and_transparency_are_read_behind_every_compression() -> None:
+    alpha = np.full((20, 30), 65535, dtype=np.uint16)
+    half = np.full((20, 30), 32768, dtype=np.uint16)
+    for compression in (None, *LOSSLESS):
+        colour = tiff(DEEP_COLOUR, photometric="rgb", compression=compression, predictor=compression == "lzw")
+        np.testing.assert_array_equal(only_frame(colour), DEEP_COLOUR)
+        for kind, seen in (("unassalpha", DEEP * (32768 / 65535)), ("assocalpha", DEEP)):
+            options = {"photometric": "minisblack", "extrasamples": [kind], "compression": compression}
+            np.testing.assert_array_equal(only_frame(tiff(np.stack([DEEP, alpha], -1), **options)), DEEP)
+            _, (picture,) = decode(tiff(np.stack([DEEP, half], -1), planarconfig="contig", **options))
+            np.testing.assert_allclose(picture.pixels, seen, rtol=1e-6)
+            assert picture.stored == (0, 65535)
+    with pytest.raises(errors.ImageError, match="without a word that the second is transparency"):
+        decode(tiff(np.stack([DEEP, half], -1), photometric="minisblack", extrasamples=["unspecified"]))
+
+
+def test_one_transparent_pixel_leaves_the_range_of_a_deep_png_known() -> None:
+    with_alpha = np.concatenate([DEEP_COLOUR, np.full((20, 30, 1), 65535, dtype=np.uint16)], axis=-1)
+    with_alpha[3, 4, 3] = 0
+    picture = open_image(deep_png(with_alpha, grey=False, alpha=True)).frame(0)
+    assert picture.stored == (0, 65535)
+    scaled = intensity.to_byte_range(picture, intensity.parse("full"))
+    assert not scaled[3, 4].any()
+    np.testing.assert_allclose(scaled[5], DEEP_COLOUR[5] / 257, rtol=1e-5)
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_packed_12_bit_tiff_is_read(photometric) -> None:
+    twelve = DEEP >> 4
+    first, second = twelve[:, ::2], twelve[:, 1::2]
+    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=-1)
+    content = bytearray(tiff(packed.reshape(20, 45).astype(np.uint8), photometric=photometric, metadata=None))
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        for name, value in (("ImageWidth", 30), ("BitsPerSample", 12)):
+            at = file.pages[0].tags[name].valueoffset
+            content[at : at + 2] = value.to_bytes(2, "little")
+    facts, (picture,) = decode(bytes(content))
+    assert (facts.bits, picture.bits, picture.stored, facts.kind) == (12, 12, (0, 4095), OTHER)
+    np.testing.assert_array_equal(picture.pixels, twelve if photometric == "minisblack" else 4095 - twelve)
+
+
+@pytest.mark.parametrize("options", [{"truncate": True}, {"truncate": True, "imagej": True}])
+def test_planes_that_a_tiff_does_not_list_are_not_passed_over(options) -> None:
+    content = tiff(np.stack([DEEP] * 5), photometric="minisblack", **options)
+    with pytest.raises(errors.ImageError, match="5 planes that lists only the first"):
+        decode(content)
+    assert open_image(tiff(np.stack([DEEP] * 5), imagej=True)).facts.frames == 5
+
+
+@pytest.mark.parametrize("compression", [None, *LOSSLESS, "jpeg"])
+def test_the_pages_of_an_8_bit_tiff_come_in_any_order_as_pillow_reads_them(compression) -> None:
+    pages = np.stack([GREY, GREY // 2, GREY // 3, GREY // 4])
+    content = tiff(pages, photometric="minisblack", compression=compression, extratags=[(274, "H", 1, 6, True)])
+    opened = open_image(content)
+    for number in (2, 0, 3, 3, 1, 0):
+        picture = opened.frame(number)
+        with Image.open(io.BytesIO(content)) as image:
+            image.seek(number)
+            expected = np.asarray(ImageOps.exif_transpose(image))
+        assert (picture.kind, picture.stored) == (EIGHT_BIT, (0, 255))
+        np.testing.assert_array_equal(picture.pixels, expected)
+
+
+@pytest.mark.parametrize("compression", [None, "jpeg"])
+def test_the_last_pages_of_a_long_tiff_take_no_longer_than_the_first(compression) -> None:
+    pages = np.broadcast_to(GREY[:16, :16], (800, 16, 16))
+    opened = open_image(tiff(pages, photometric="minisblack", compression=compression))
+    seconds = []
+    for numbers in (range(20), range(100), range(700, 800)):  # the first few only warm up
+        began = time.perf_counter()
+        for number in numbers:
+            opened.frame(number)
+        seconds.append(time.perf_counter() - began)
+    assert seconds[2] < 5 * seconds[1]  # 15 times when each page is looked for from the first
+
+
+def test_a_page_that_failed_fails_again_and_leaves_the_others_readable() -> None:
+    content = bytearray(tiff(np.stack([GREY, GREY // 2]), photometric="minisblack", compression="jpeg"))
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        at = file.pages[1].dataoffsets[0]
+    content[at : at + 20] = bytes(20)
+    opened = open_image(bytes(content))
+    for _ in range(2):
+        with pytest.raises(errors.ImageError):
+            opened.frame(1)
+        assert opened.frame(0).pixels.shape == GREY.shape
 
 
 def test_libtiff_prints_nothing(capfd) -> None:

@@ -17,7 +17,9 @@ from icehouse.extract.data import notes, read_data
 from icehouse.extract.extraction import extract
 from icehouse.extract.patients import FILE, PatientKey
 from icehouse.extract.settings import Settings
+from icehouse.extract.sources import Source
 from icehouse.extract.summary import Summary
+from making_volumes import AXIAL, dicom
 from small_network import SmallNetwork
 
 SLICES = 8
@@ -140,6 +142,159 @@ def test_a_series_torn_apart_is_one_sequence_and_one_person_and_two_whole_ones_a
             assert len(set(cache.samples.patient)) == expected
         for file in slices:
             (work / "dicom" / "covid" / f"again-{file.name}").rename(file)
+
+
+def write(folder: Path, name: str, study: str, series: str, **elements: Any) -> None:
+    """Write one small picture."""
+    folder.mkdir(parents=True, exist_ok=True)
+    uids = {"StudyInstanceUID": study, "SeriesInstanceUID": series}
+    (folder / f"{name}.dcm").write_bytes(dicom(np.zeros((4, 4), np.uint16), **{**uids, **elements}))
+
+
+def write_slices(folder: Path, uid: str, first: int, last: int, **elements: Any) -> None:
+    """Write slices whose study and series have UIDs of the same beginning."""
+    for number in range(first, last + 1):
+        told = {"Modality": "NM", "PatientID": "Anonymous", "InstanceNumber": number, **elements}
+        write(folder, f"{uid}-{number}", uid, f"{uid}.4", **told)
+
+
+def at(height: float) -> dict[str, Any]:
+    return {"ImageOrientationPatient": AXIAL, "ImagePositionPatient": (0.0, 0.0, height)}
+
+
+def sorted_out(data: Path) -> Source:
+    return read_data(data, PatientKey(data.parent), 2)
+
+
+def parts(data: Path) -> tuple[int, int]:
+    """Return how many series and how many patients a folder holds."""
+    samples = sorted_out(data).samples
+    return len({sample.header.series for sample in samples}), len({sample.patient for sample in samples})
+
+
+EARLY, LATE = "9.1588608729.5", "9.1588608730.5"
+
+
+def test_pieces_whose_uids_are_a_second_apart_are_one_series(tmp_path) -> None:
+    write_slices(tmp_path / "d", EARLY, 1, 5)
+    write_slices(tmp_path / "d", LATE, 6, 12)
+    write_slices(tmp_path / "d", "9.1588608732.5", 13, 14)
+    assert parts(tmp_path / "d") == (1, 1)
+
+
+def test_the_real_series_that_an_anonymizer_tore_apart_is_one(shared) -> None:
+    assert parts(shared / "data" / "ct_series" / "series6" / "dicom") == (1, 1)
+
+
+def test_radiographs_that_are_numbered_one_after_another_stay_apart(tmp_path) -> None:
+    for number in range(1, 21):
+        write_slices(tmp_path / "d", f"9.15886087{number:02}.5", number, number, Modality="DX")
+    assert parts(tmp_path / "d") == (20, 20)
+
+
+@pytest.mark.parametrize(
+    ("uid", "change"),
+    [
+        (LATE, {"Modality": "XA"}),
+        (LATE, {"Rows": 2, "Columns": 8}),
+        (LATE, {"PatientID": "4711"}),
+        (LATE, {"NumberOfFrames": 2, "Rows": 2}),
+        (LATE, at(5.0)),
+        (LATE, {"StudyInstanceUID": EARLY}),
+        (LATE, {"StudyInstanceUID": ""}),
+        (LATE, {"StudyInstanceUID": "9.1588608731.5"}),
+        ("9.1588608850.5", {}),
+        ("9.1588608728.5", {}),
+        ("9.1588608730.6", {}),
+        ("9.1588608730.5.1", {}),
+    ],
+    ids=str,
+)
+def test_pieces_that_something_speaks_against_stay_apart(tmp_path, uid, change) -> None:
+    write_slices(tmp_path / "d", EARLY, 1, 5)
+    write_slices(tmp_path / "d", uid, 6, 12, **change)
+    assert parts(tmp_path / "d")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "last"), [(1, 5), (5, 9), (7, 9), (6, 6)], ids=["whole", "same number", "gap", "one slice"]
+)
+def test_pieces_whose_numbers_do_not_go_on_stay_apart(tmp_path, first, last) -> None:
+    write_slices(tmp_path / "d", EARLY, 1, 5)
+    write_slices(tmp_path / "d", LATE, first, last)
+    assert parts(tmp_path / "d")[0] == 2
+
+
+def test_two_pieces_that_both_go_on_from_one_are_joined_to_none(tmp_path) -> None:
+    write_slices(tmp_path / "d", EARLY, 1, 5)
+    write_slices(tmp_path / "d", LATE, 6, 12)
+    write_slices(tmp_path / "d", "9.1588608731.5", 6, 9)
+    assert parts(tmp_path / "d")[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("start", "step", "expected"),
+    [(-60.0, 5.0, 2), (-10.0, 5.0, 1), (-10.0, -5.0, 2), (40.0, 5.0, 2), (-12.5, 5.0, 2)],
+    ids=["same positions", "goes on", "turns round", "far away", "in between"],
+)
+def test_known_positions_decide_whether_numbers_that_go_on_are_one_series(
+    tmp_path, start, step, expected
+) -> None:
+    for number in range(1, 11):
+        told = {"Modality": "CT", "PatientID": "4711"}
+        first, second = at(-60.0 + 5 * (number - 1)), at(start + step * (number - 1))
+        write(tmp_path / "d", f"a{number}", "1.2", "1.2.1", InstanceNumber=number, **told, **first)
+        write(tmp_path / "d", f"b{number}", "1.2", "1.2.2", InstanceNumber=number + 10, **told, **second)
+    assert parts(tmp_path / "d") == (expected, 1)
+
+
+def patients_of(data: Path) -> dict[str, str]:
+    return {Path(sample.path).stem: sample.patient for sample in sorted_out(data).samples}
+
+
+def test_files_of_one_study_are_one_person_with_and_without_a_number_or_an_issuer(tmp_path) -> None:
+    write(tmp_path / "d", "issued", "1.1", "1.1.1", PatientID="4711", IssuerOfPatientID="A")
+    write(tmp_path / "d", "bare", "1.2", "1.2.1", PatientID="4711")
+    write(tmp_path / "d", "nameless", "1.2", "1.2.2")
+    write(tmp_path / "d", "other", "1.3", "1.3.1", PatientID="4712")
+    found = patients_of(tmp_path / "d")
+    assert found["issued"] == found["bare"] == found["nameless"] != found["other"]
+    for name in ("bare", "nameless", "other"):
+        (tmp_path / "d" / f"{name}.dcm").unlink()
+    assert patients_of(tmp_path / "d") == {"issued": found["issued"]}
+
+
+def test_equal_numbers_of_two_issuers_are_two_people_until_a_file_may_be_of_either(tmp_path) -> None:
+    write(tmp_path / "d", "a", "1.1", "1.1.1", PatientID="4711", IssuerOfPatientID="A")
+    write(tmp_path / "d", "b", "1.2", "1.2.1", PatientID="4711", IssuerOfPatientID="B")
+    assert len(set(patients_of(tmp_path / "d").values())) == 2
+    write(tmp_path / "d", "c", "1.3", "1.3.1", PatientID="4711")
+    assert len(set(patients_of(tmp_path / "d").values())) == 1
+
+
+def test_a_file_that_the_manifest_leaves_unnamed_is_of_whom_it_names_beside_it(tmp_path) -> None:
+    told = {
+        "named": ("ann", "1.1", "1.1.1", "4711"),
+        "same series": ("", "1.9", "1.1.1", ""),
+        "same study": ("", "1.1", "1.1.2", ""),
+        "same number": ("", "1.2", "1.2.1", "4711"),
+        "through the number": ("", "1.2", "1.2.2", ""),
+        "bob": ("bob", "1.3", "1.3.1", "4712"),
+        "eve": ("eve", "1.3", "1.3.2", "4713"),
+        "of bob's series": ("", "1.3", "1.3.1", ""),
+        "of either": ("", "1.3", "1.3.3", ""),
+        "of either, too": ("", "1.3", "1.3.4", ""),
+    }
+    rows = ["path,patient"]
+    for name, (patient, study, series, number) in told.items():
+        write(tmp_path / "d", name, study, series, PatientID=number)
+        rows.append(f'"d/{name}.dcm",{patient}')
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    found = patients_of(tmp_path / "manifest.csv")
+    assert [found[name] for name in list(told)[:5]] == ["ann"] * 5
+    assert (found["bob"], found["eve"], found["of bob's series"]) == ("bob", "eve", "bob")
+    assert found["of either"] == found["of either, too"]
+    assert found["of either"].startswith("patient-")
 
 
 def test_a_manifests_own_patients_and_order_come_first(work) -> None:
