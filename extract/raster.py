@@ -185,7 +185,7 @@ def _is_for_pillow(shape: Any) -> bool:
     """Whether a page is of 8 bits or fewer, and not simply grey or RGB behind a lossless compression."""
     simple = shape.bitspersample == 8 and (int(shape.photometric), shape.samplesperpixel) in _SIMPLE
     lossless = int(shape.compression) in _LARGEST_RATIOS
-    return _is_eight_bit(shape) and not (simple and lossless and shape.imagedepth == 1)
+    return _is_eight_bit(shape) and shape.imagedepth == 1 and not (simple and lossless)
 
 
 def _tiff_picture(pixels: Pixels, shape: Any) -> Picture:
@@ -231,7 +231,7 @@ def _colours(shape: Any) -> int:
     name = getattr(shape.photometric, "name", str(shape.photometric))
     if isinstance(shape.bitspersample, tuple):
         raise errors.ImageError("decode", f"a TIFF whose samples differ in bits: {shape.bitspersample}")
-    if shape.dtype is None or shape.dtype.kind not in "uif":
+    if shape.dtype is None or shape.dtype.kind not in "buif":
         what = shape.dtype or f"{shape.bitspersample} bits in sample format {int(shape.sampleformat)}"
         raise errors.ImageError("decode", f"a TIFF of {what}, which are neither integers nor floats")
     photometric = int(shape.photometric)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from icehouse.extract.extraction import extract
 from icehouse.extract.settings import Settings
 from icehouse.extract.sources import read_source
 from making import draw
-from small_network import SmallNetwork
+from small_network import FULL, SmallNetwork
 
 LITE = Settings(backbone="efficientnetlite0", batch_size=4)
 
@@ -295,3 +297,33 @@ def test_inceptionv3_with_random_weights_gives_2048_numbers(work) -> None:
     with open_cache(work / "inception.h5") as cache:
         assert cache.X.shape == (12, 2048)
         assert cache.mean_map()[0].shape == (8, 8, 2048)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FULL, reason="JAX compiles for a minute: only with ICEHOUSE_FULL=1")
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+@pytest.mark.real_network
+def test_an_extraction_on_jax_adds_to_a_cache_that_openvino_began(tmp_path, icehouse) -> None:
+    folder = draw_images(tmp_path)
+    options = ("--backbone", "efficientnetlite0", "--json", "--quiet")
+    begun = icehouse("extract", "images", "-o", "begun.h5", "--limit", "3", *options, cwd=folder)
+    assert json.loads(begun.stdout)["engine"] == "openvino"
+    for cache, computed in (("begun.h5", 6), ("jax.h5", 12), ("jax.h5", 0)):
+        done = icehouse(
+            "extract",
+            "images",
+            "-o",
+            cache,
+            "--engine",
+            "keras",
+            *options,
+            cwd=folder,
+            env={"KERAS_BACKEND": "jax"},
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["computed"] == computed
+    with open_cache(folder / "begun.h5") as both, open_cache(folder / "jax.h5") as jax:
+        assert jax.provenance()[0]["computed_by"][0]["engine"] == "keras-jax"
+        assert both.fingerprint == jax.fingerprint
+        apart = np.linalg.norm(both.X - jax.X, axis=1) / np.linalg.norm(jax.X, axis=1)
+        assert apart.max() < 1e-5

@@ -346,6 +346,9 @@ def test_planes_that_a_tiff_does_not_list_are_not_passed_over(options) -> None:
     content = tiff(np.stack([DEEP] * 5), photometric="minisblack", **options)
     with pytest.raises(errors.ImageError, match="5 planes that lists only the first"):
         decode(content)
+    for pixels in (GREY, DEEP):
+        with pytest.raises(errors.ImageError, match="5 planes and 1 samples"):
+            decode(tiff(np.stack([pixels] * 5), volumetric=True, tile=(16, 16, 16)))
     assert open_image(tiff(np.stack([DEEP] * 5), imagej=True)).facts.frames == 5
 
 
