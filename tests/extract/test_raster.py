@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 import zlib
 from pathlib import Path
 
@@ -364,19 +363,6 @@ def test_the_pages_of_an_8_bit_tiff_come_in_any_order_as_pillow_reads_them(compr
             expected = np.asarray(ImageOps.exif_transpose(image))
         assert (picture.kind, picture.stored) == (EIGHT_BIT, (0, 255))
         np.testing.assert_array_equal(picture.pixels, expected)
-
-
-@pytest.mark.parametrize("compression", [None, "jpeg"])
-def test_the_last_pages_of_a_long_tiff_take_no_longer_than_the_first(compression) -> None:
-    pages = np.broadcast_to(GREY[:16, :16], (800, 16, 16))
-    opened = open_image(tiff(pages, photometric="minisblack", compression=compression))
-    seconds = []
-    for numbers in (range(20), range(100), range(700, 800)):  # the first few only warm up
-        began = time.perf_counter()
-        for number in numbers:
-            opened.frame(number)
-        seconds.append(time.perf_counter() - began)
-    assert seconds[2] < 5 * seconds[1]  # 15 times when each page is looked for from the first
 
 
 def test_a_page_that_failed_fails_again_and_leaves_the_others_readable() -> None:
