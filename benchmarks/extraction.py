@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -43,14 +44,21 @@ def build(task: Task) -> tuple[Any, Any]:
     """Return the network with its pooling as a Keras model, and what it does to pixels before."""
     from dataclasses import replace
 
-    from icehouse.extract import backbones, canaries, keras_engine, networks
+    from icehouse.extract import backbones, canaries, networks
     from icehouse.extract.settings import Settings, set_up
 
     setup = set_up(Settings(backbone=task.backbone, weights=task.weights, engine="keras"))
     scale = backbones.SCALINGS[setup.plan.scaling]
     pixels = scale(canaries.pixels(setup.canary_preparation))
     plan = replace(setup.plan, layers=("avg_pool",))
-    return networks.assemble(plan, pixels, keras_engine.forward), scale
+    return networks.assemble(plan, pixels, forward), scale
+
+
+def forward(model: Any, pixels: Any) -> list[Any]:
+    """Run a Keras model once, for calibrating random weights."""
+    import keras
+
+    return [np.asarray(output) for output in keras.tree.flatten(model.predict_on_batch(pixels))]
 
 
 def loop(task: Task) -> int:
@@ -168,6 +176,8 @@ def side(name: str, task: Task) -> None:
         next(part, None)
         images = len(task.files)
     else:
+        if kind == "torch":
+            os.environ["KERAS_BACKEND"] = "torch"
         if "openvino" not in name:
             from icehouse.extract import engines
 
