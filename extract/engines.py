@@ -145,7 +145,7 @@ def choose(engine: str = "auto") -> str:
         if chosen := os.environ.get("KERAS_BACKEND"):
             raise errors.MissingDependency(
                 f"The engine keras cannot run on KERAS_BACKEND={chosen}, which is not installed or computes no "
-                f"vectors: unset it, or name one of {', '.join(BACKENDS)}."
+                f"vectors: unset it, name one of {', '.join(BACKENDS)}, or use --engine openvino."
             )
         raise errors.MissingDependency(
             "The engine keras needs Keras with TensorFlow, JAX or PyTorch, and they are not installed: "

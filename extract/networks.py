@@ -231,7 +231,7 @@ def _with_moments(network: Any) -> tuple[Any, list[Any]]:
         def __init__(self, norm: Any) -> None:
             super().__init__(name=norm.name)
             self.norm_epsilon = norm.epsilon
-            self.shift = np.array(norm.beta) if norm.center else np.float32(0)
+            self.shift = keras.ops.convert_to_numpy(norm.beta) if norm.center else np.float32(0)
 
         def call(self, maps: Any) -> Any:
             mean, variance = _moments(maps, keepdims=True)

@@ -29,6 +29,12 @@ print(json.dumps([check.as_dict() for check in doctor.diagnose(Path(sys.argv[1])
 FRAMEWORKS = "keras tensorflow jax torch openvino"
 
 
+@pytest.fixture(autouse=True)
+def _no_backend_chosen(monkeypatch) -> None:
+    """Forget the backend that tests before have loaded."""
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+
+
 def diagnosed(folder: Path, *, without: str = FRAMEWORKS) -> list[Check]:
     command = [sys.executable, "-c", DIAGNOSE, str(folder), without]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
