@@ -31,7 +31,9 @@ from .recipe import Recipe, canonical_json, differences, digest, sentence
 
 _ATTEMPTS = 20
 _MOMENT = 0.05
-_NOTE = "writer.json"
+SUFFIX, LOCK, NOTE, BLOCKS = ".partial", "lock", "writer.json", "block-*.npz"
+"""The names of a staging folder and of what is in it."""
+
 _RECIPE = "recipe.json"
 _BLOCKS_IN_MEMORY = 20
 
@@ -124,8 +126,8 @@ class Staging:
 
     def __init__(self, cache_path: Path) -> None:
         self.cache_path = cache_path
-        self.folder = cache_path.with_name(cache_path.name + ".partial")
-        self._lock = FileLock(self.folder / "lock", timeout=0)
+        self.folder = cache_path.with_name(cache_path.name + SUFFIX)
+        self._lock = FileLock(self.folder / LOCK, timeout=0)
         self._next = 0
         self._fingerprint = ""
 
@@ -162,7 +164,7 @@ class Staging:
                 if last:
                     raise
             except Timeout:
-                note = _read_note(self.folder / _NOTE)
+                note = read_note(self.folder / NOTE)
                 if note or last:
                     raise errors.CacheLocked(
                         f"{self.cache_path} is being written to by {_writer(note)}. "
@@ -194,7 +196,7 @@ class Staging:
         self._next = int(waiting[-1].stem.partition("-")[2]) + 1 if waiting else 0
         for leftover in self.folder.glob(".*.tmp"):
             leftover.unlink()
-        found = _read_note(note) if waiting else {}
+        found = read_note(note) if waiting else {}
         if found and (differing := differences(found, recipe)):
             raise errors.RecipeMismatch(
                 f"An interrupted run left vectors of another recipe in {self.folder}: "
@@ -241,7 +243,7 @@ class Staging:
             path.unlink()
 
     def _block_files(self) -> list[Path]:
-        return sorted(self.folder.glob("block-*.npz"))
+        return sorted(self.folder.glob(BLOCKS))
 
     def _sign(self) -> None:
         note = {
@@ -249,14 +251,14 @@ class Staging:
             "process": os.getpid(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        (self.folder / _NOTE).unlink(missing_ok=True)  # a killed writer's: nobody shall be told of that one
-        atomic.write_bytes(self.folder / _NOTE, json.dumps(note).encode())
+        (self.folder / NOTE).unlink(missing_ok=True)  # a killed writer's: nobody shall be told of that one
+        atomic.write_bytes(self.folder / NOTE, json.dumps(note).encode())
 
     def _remove(self) -> None:
         # The lock file goes last and while it is held: whoever waits on it sees that it lost its name, and
         # starts anew. If a new writer is quicker than rmdir, the folder is not empty and stays: it is its own.
         # So it does if somebody else's files are in it.
-        ours = [*self.folder.glob(".*.tmp"), *(self.folder / name for name in (_RECIPE, _NOTE, "lock"))]
+        ours = [*self.folder.glob(".*.tmp"), *(self.folder / name for name in (_RECIPE, NOTE, LOCK))]
         for path in ours:
             path.unlink(missing_ok=True)
         with suppress(OSError):
@@ -292,7 +294,7 @@ def _writer(note: dict[str, Any]) -> str:
     return f"process {note['process']} on {note['host']} since {note['since']}"
 
 
-def _read_note(path: Path) -> dict[str, Any]:
+def read_note(path: Path) -> dict[str, Any]:
     """Return a small JSON file's object; empty if there is none or it is damaged."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))

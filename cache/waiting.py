@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_SUFFIX, _LOCK, _NOTE, _BLOCKS = ".partial", "lock", "writer.json", "block-*.npz"  # as `staging` names them
+from .staging import BLOCKS, LOCK, NOTE, SUFFIX, read_note
 
 
 @dataclass(frozen=True)
@@ -39,28 +38,21 @@ class Waiting:
 def staging_folders(folder: Path) -> list[Waiting]:
     """Return the staging folders in `folder`, by name."""
     found = []
-    for staging in sorted(folder.glob(f"*{_SUFFIX}")):
-        if not (staging / _LOCK).is_file():
+    for staging in sorted(folder.glob(f"*{SUFFIX}")):
+        if not (staging / LOCK).is_file():
             continue  # somebody else's folder of that name
-        sizes = [block.stat().st_size for block in staging.glob(_BLOCKS)]
+        sizes = [block.stat().st_size for block in staging.glob(BLOCKS)]
         found.append(
             Waiting(
                 staging,
-                staging.with_name(staging.name.removesuffix(_SUFFIX)),
+                staging.with_name(staging.name.removesuffix(SUFFIX)),
                 len(sizes),
                 sum(sizes),
-                _note_in(staging),
-                _is_held(staging / _LOCK),
+                read_note(staging / NOTE),
+                _is_held(staging / LOCK),
             )
         )
     return found
-
-
-def _note_in(staging: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((staging / _NOTE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
 
 
 def _is_held(lock: Path) -> bool:

@@ -6,7 +6,6 @@ about patients. What it is cut from is the matter of `ct_anatomy`.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..cache import atomic
 from .ct_anatomy import LEAST, Chest
-from .phantoms import DISEASED, NORMAL
+from .phantoms import DISEASED, NORMAL, write_manifest
 
 SLICES = 40
 """Of a sequence, unless told."""
@@ -122,12 +120,7 @@ def write_sequences(
             row = {"path": path, "label": label, "patient": patient, "series": series}
             rows.append({**row, "slice": str(at), "open": "yes" if is_open else "no"})
             progress(len(rows))
-    manifest = folder / "manifest.csv"
-    with atomic.replacing(manifest) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return manifest
+    return write_manifest(folder, rows)
 
 
 def write_dicom(sequence: Sequence, folder: Path, seed: int = 0) -> list[Path]:

@@ -7,7 +7,7 @@ clavicles, vessels, diaphragm, noise. They are no anatomy and prove nothing abou
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,11 @@ def write_data_set(
             }
         )
         progress(number)
+    return write_manifest(folder, rows)
+
+
+def write_manifest(folder: Path, rows: Sequence[Mapping[str, str]]) -> Path:
+    """Write `manifest.csv` into a folder, one line for each row, and return it."""
     manifest = folder / "manifest.csv"
     with atomic.replacing(manifest) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
