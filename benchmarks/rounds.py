@@ -92,7 +92,7 @@ def user_side(cache: Path, run_folder: Path) -> None:
     from xgboost import XGBClassifier
 
     with np.load(run_folder / "splits.npz") as file:
-        splits, labels, content = file["tested"], file["label"], file["content"]
+        splits, labels, content = file["test"], file["label"], file["content"]
     with h5py.File(cache) as file:
         row_of = {digest.tobytes(): row for row, digest in enumerate(file["images/content"][()])}
         X = file["vectors/avg_pool"][()][[row_of[digest.tobytes()] for digest in content]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,31 @@ _NEGATIVE = re.compile(
     r"(normal|negative|neg|healthy|controls?|nofindings?|none|absent|non[ _-]?\w.*|(no|not)[ _-]\w.*)",
     re.IGNORECASE,
 )
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Frames without a label of patients whose own label is known: scored where tested, never trained on.
+
+    Parameters
+    ----------
+    X : ndarray of float, shape (m, d)
+    content : ndarray of uint8, shape (m, 32)
+    frame : ndarray of int, shape (m,)
+    patient, path : ndarray of str, shape (m,)
+    y : ndarray of int, shape (m,)
+        The label of the frame's patient, an index into the problem's classes.
+    groups : ndarray of int, shape (m,)
+        Numbered as the problem's: a frame is where the labelled frames of its group are.
+    """
+
+    X: NDArray[np.floating[Any]]
+    content: NDArray[np.uint8]
+    frame: NDArray[np.int32]
+    patient: NDArray[np.str_]
+    path: NDArray[np.str_]
+    y: NDArray[np.int64]
+    groups: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -50,8 +75,22 @@ class Problem:
     patient, path : ndarray of str, shape (n,)
     left_out : dict of str to int
         How many samples were left out, by the reason.
-    layer : str
-        The layer of the cache that the vectors are of.
+    layers : tuple of str
+        The layers of the cache that the vectors are of, one after another in each row.
+    widths : tuple of int
+        How many numbers of a row each layer has.
+    blocks : ndarray of int, shape (n,)
+        Rows of one block go together whatever the splits do: they share a patient, known or guessed from the
+        names of files, or an image's content. What is permuted as one.
+    guessed : bool
+        Whether the blocks' patients are guessed from names.
+    columns : dict of str to ndarray of str, shape (n,)
+        The samples' own columns, and "split" where they have one.
+    technical : dict of str to ndarray of str, shape (n,)
+        What the files are: "format", "mode", "size", "bits", "kind".
+    pixels : ndarray of uint8, shape (n, 256), or None
+        Each frame as 16×16 grey values, if the cache keeps them.
+    unlabelled : Unlabelled or None
     notes : tuple of str
         What the user should know of the data.
     """
@@ -68,8 +107,23 @@ class Problem:
     patient: NDArray[np.str_]
     path: NDArray[np.str_]
     left_out: dict[str, int]
-    layer: str
+    layers: tuple[str, ...]
+    widths: tuple[int, ...]
+    blocks: NDArray[np.int64]
+    guessed: bool = False
+    columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
+    technical: dict[str, NDArray[np.str_]] = field(default_factory=dict)
+    pixels: NDArray[np.uint8] | None = None
+    unlabelled: Unlabelled | None = None
     notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def layer(self) -> str:
+        """The layers' names in one, as results show them."""
+        return "+".join(self.layers)
 
     @property
     def patients(self) -> int:
@@ -181,7 +235,9 @@ def from_cache(
         patient=patient,
         path=samples.path[rows],
         left_out=left_out,
-        layer=layer or cache.layers[0],
+        layers=(layer or cache.layers[0],),
+        widths=(X.shape[1],),
+        blocks=_groups(patient, content),
         notes=tuple(notes),
     )
 

@@ -91,14 +91,14 @@ def run(
     progress : callable
         Called with the rounds done and their number, over all heads.
     """
-    tested = splits.repeated_hold_out(
+    parted = splits.repeated_hold_out(
         problem, rounds=protocol.rounds, test_size=protocol.test_size, seed=protocol.seed
     )
-    plan = _plan(problem, specs, protocol, fingerprint, splits.fingerprint(problem, tested))
+    plan = _plan(problem, specs, protocol, fingerprint, splits.fingerprint(problem, parted))
     folder = RunFolder(out, plan, made_with or {}, overwrite=overwrite) if out is not None else None
     records: dict[tuple[str, int], Record] = {}
     if folder is not None:
-        folder.save_splits(problem, tested)
+        folder.save_splits(problem, parted)
         records.update({(record.head, record.number): record for record in folder.records()})
     tasks = [
         (number, spec, round_number)
@@ -108,7 +108,7 @@ def run(
     ]
     total = len(specs) * protocol.rounds
     progress(total - len(tasks), total)
-    for head_number, record in _side_by_side(problem, tested, tasks, protocol):
+    for head_number, record in _side_by_side(problem, parted.test, tasks, protocol):
         records[record.head, record.number] = record
         if folder is not None:
             folder.save(head_number, record)
@@ -196,7 +196,21 @@ def _one_round(
     )
     last = estimator[-1] if spec.head.scaled else estimator
     history = getattr(last, "history_", None)
-    return Record(spec.text, number, judgement, rows, scores, history, time.perf_counter() - started)
+    return Record(
+        spec.text,
+        number,
+        number,
+        number,
+        judgement,
+        rows,
+        predicted,
+        scores,
+        history,
+        time.perf_counter() - started,
+        None,
+        np.zeros(0, dtype=np.int64),
+        np.zeros((0, scores.shape[1])),
+    )
 
 
 def _answers(

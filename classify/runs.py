@@ -27,9 +27,11 @@ from ..cache import atomic
 from ..cache.store import Cache
 from .metrics import Judgement
 from .problem import Problem
+from .splits import Splits
 
 FORMAT = "icehouse-run"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_ARRAYS = ("rows", "predicted", "scores", "unlabelled", "unlabelled_scores")
 
 
 @dataclass(frozen=True)
@@ -42,23 +44,38 @@ class Record:
         As typed.
     number : int
         The round, from 0 on.
+    split, seed : int
+        Which split it is judged on, and which of the head's seeds it is fitted with, from 0 on.
     judgement : Judgement
     rows : ndarray of int, shape (n_test,)
         The tested rows.
+    predicted : ndarray of int, shape (n_test,)
+        The predicted class of each, an index into the run's classes.
     scores : ndarray of float, shape (n_test, n_classes)
         Probabilities, or decision values where the head has none.
     history : dict of str to list of float, or None
         Loss and accuracy on the training part for each epoch.
     seconds : float
+    tuned : dict or None
+        The parameters that the search on the training part chose.
+    unlabelled : ndarray of int, shape (m,)
+        The unlabelled rows of tested patients.
+    unlabelled_scores : ndarray of float, shape (m, n_classes)
     """
 
     head: str
     number: int
+    split: int
+    seed: int
     judgement: Judgement
     rows: NDArray[np.int64]
+    predicted: NDArray[np.int64]
     scores: NDArray[np.floating[Any]]
     history: dict[str, list[float]] | None
     seconds: float
+    tuned: dict[str, Any] | None
+    unlabelled: NDArray[np.int64]
+    unlabelled_scores: NDArray[np.floating[Any]]
 
 
 class RunFolder:
@@ -121,11 +138,14 @@ class RunFolder:
                 path.unlink()
         return found
 
-    def save_splits(self, problem: Problem, tested: NDArray[np.bool_]) -> None:
-        """Write which rows are tested in each round, and what each row is."""
+    def save_splits(self, problem: Problem, splits: Splits) -> None:
+        """Write which rows each split trains on and tests, and what each row is."""
         self._write_npz(
             "splits.npz",
-            tested=tested,
+            kind=np.array(splits.kind),
+            names=np.array(splits.names),
+            train=splits.train,
+            test=splits.test,
             content=problem.content,
             frame=problem.frame,
             path=problem.path,
@@ -138,6 +158,9 @@ class RunFolder:
         about = {
             "head": record.head,
             "number": record.number,
+            "split": record.split,
+            "seed": record.seed,
+            "tuned": record.tuned,
             "judgement": asdict(record.judgement),
             "history": record.history,
             "seconds": record.seconds,
@@ -146,8 +169,7 @@ class RunFolder:
         self._write_npz(
             f"rounds/{head_number}-{slug}-{record.number + 1:03d}.npz",
             about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
-            rows=record.rows,
-            scores=record.scores,
+            **{name: getattr(record, name) for name in _ARRAYS},
         )
 
     def finish(self, document: dict[str, Any]) -> None:
@@ -213,4 +235,4 @@ def _read_record(path: Path) -> Record:
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         about = json.loads(file["about"].tobytes())
         about["judgement"] = Judgement(**about["judgement"])
-        return Record(rows=file["rows"], scores=file["scores"], **about)
+        return Record(**{name: file[name] for name in _ARRAYS}, **about)

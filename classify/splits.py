@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,35 @@ from .problem import Problem
 _ATTEMPTS = 1000
 
 
-def repeated_hold_out(problem: Problem, *, rounds: int, test_size: float, seed: int) -> NDArray[np.bool_]:
+@dataclass(frozen=True)
+class Splits:
+    """Which rows of a problem are trained on and which are tested, in each of s splits.
+
+    Parameters
+    ----------
+    kind : {"hold-out", "folds", "columns", "reused"}
+    names : tuple of str, length s
+        What each is called: "3", "fold 2 of repeat 1", the name of a column.
+    train, test : ndarray of bool, shape (s, n)
+        Never both; a row that is neither takes no part in that split.
+    scored : ndarray of bool, shape (s, m)
+        Which of the problem's unlabelled rows are scored, being of tested patients.
+    notes : tuple of str
+        What the user should know of them.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    train: NDArray[np.bool_]
+    test: NDArray[np.bool_]
+    scored: NDArray[np.bool_]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def repeated_hold_out(problem: Problem, *, rounds: int, test_size: float, seed: int) -> Splits:
     """Return which rows are tested in each round.
 
     Parameters
@@ -30,8 +59,7 @@ def repeated_hold_out(problem: Problem, *, rounds: int, test_size: float, seed: 
 
     Returns
     -------
-    ndarray of bool, shape (rounds, n)
-        True where a row is tested.
+    Splits
 
     Raises
     ------
@@ -42,12 +70,14 @@ def repeated_hold_out(problem: Problem, *, rounds: int, test_size: float, seed: 
     rows = [
         _one_hold_out(problem, test_size, np.random.default_rng([seed, number])) for number in range(rounds)
     ]
-    return np.stack(rows)
+    tested = np.stack(rows)
+    names = tuple(str(number + 1) for number in range(rounds))
+    return Splits("hold-out", names, ~tested, tested, np.zeros((rounds, 0), dtype=bool))
 
 
-def fingerprint(problem: Problem, tested: NDArray[np.bool_]) -> str:
+def fingerprint(problem: Problem, splits: Splits) -> str:
     """Return the SHA-256 of a set of splits by content, label and patient, never by order or recipe."""
-    packed = np.packbits(tested, axis=0).T
+    packed = np.packbits(np.concatenate([splits.train, splits.test]), axis=0).T
     lines = sorted(
         b"\0".join(
             (

@@ -1,12 +1,14 @@
-"""What tests make by hand: small pictures, blocks and samples."""
+"""What tests make by hand: small pictures, blocks, samples and problems."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from icehouse.cache.samples import Samples
 from icehouse.cache.staging import Block
+from icehouse.classify.problem import Problem, _groups
 from icehouse.extract.backbones import Backbone
 from icehouse.extract.engines import Plan
 from icehouse.extract.weights import Weights
@@ -87,3 +89,39 @@ def samples_of(
 def plan_of(backbone: Backbone, weights: Weights) -> Plan:
     """Return the plan of a network as it comes, for `avg_pool` at float32."""
     return Plan(backbone, weights, backbone.size, backbone.scaling)
+
+
+def problem_of(
+    y: np.ndarray,
+    patient: np.ndarray | None = None,
+    content: np.ndarray | None = None,
+    X: np.ndarray | None = None,
+    **fields: Any,
+) -> Problem:
+    """Return a problem of given labels, of the classes a, b, c, d; patients are known if they are given."""
+    count = len(y)
+    if content is None:
+        content = np.random.default_rng(1).integers(0, 256, (count, 32), dtype=np.uint8)
+    X = np.zeros((count, 2), dtype=np.float32) if X is None else X
+    known = patient is not None
+    patient = np.full(count, "") if patient is None else np.asarray(patient, dtype=str)
+    classes = tuple("abcd"[: int(y.max()) + 1])
+    groups = _groups(patient, content)
+    given = {
+        "X": X,
+        "further": np.zeros((count, 0, X.shape[1]), dtype=X.dtype),
+        "y": np.asarray(y, dtype=np.int64),
+        "classes": classes,
+        "positive": 0 if len(classes) == 2 else None,
+        "groups": groups,
+        "grouped": known,
+        "content": content,
+        "frame": np.zeros(count, dtype=np.int32),
+        "patient": patient,
+        "path": np.array([str(i) for i in range(count)]),
+        "left_out": {},
+        "layers": ("avg_pool",),
+        "widths": (X.shape[1],),
+        "blocks": groups,
+    }
+    return Problem(**{**given, **fields})

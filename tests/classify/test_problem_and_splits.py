@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from icehouse import errors, open_cache, run_rounds
 from icehouse.classify import splits
 from icehouse.classify.problem import Problem, from_cache, positive_class
+from making import problem_of
 
 
 @pytest.mark.parametrize(
@@ -44,34 +46,12 @@ def test_a_positive_class_that_is_none_is_refused() -> None:
     assert positive_class(("a", "b", "c"), None) is None
 
 
-def problem_of(y: np.ndarray, patient: np.ndarray | None = None, content: np.ndarray | None = None) -> Problem:
-    from icehouse.classify.problem import _groups
-
-    count = len(y)
-    if content is None:
-        content = np.random.default_rng(1).integers(0, 256, (count, 32), dtype=np.uint8)
-    known = patient is not None
-    patient = patient if patient is not None else np.full(count, "")
-    classes = tuple("abcd"[: int(y.max()) + 1])
-    return Problem(
-        X=np.zeros((count, 2)),
-        further=np.zeros((count, 0, 2)),
-        y=y,
-        classes=classes,
-        positive=None,
-        groups=_groups(patient, content),
-        grouped=known,
-        content=content,
-        frame=np.zeros(count, dtype=np.int32),
-        patient=patient,
-        path=np.array([str(i) for i in range(count)]),
-        left_out={},
-        layer="avg_pool",
-    )
+def parted(problem: Problem, rounds: int = 10, test_size: float = 0.3, seed: int = 0) -> splits.Splits:
+    return splits.repeated_hold_out(problem, rounds=rounds, test_size=test_size, seed=seed)
 
 
 def hold_out(problem: Problem, rounds: int = 10, test_size: float = 0.3, seed: int = 0) -> np.ndarray:
-    return splits.repeated_hold_out(problem, rounds=rounds, test_size=test_size, seed=seed)
+    return parted(problem, rounds, test_size, seed).test
 
 
 def test_256_images_are_split_into_179_and_77_with_both_classes_in_proportion() -> None:
@@ -160,11 +140,12 @@ def test_a_class_with_one_patient_cannot_be_split() -> None:
 
 def test_the_fingerprint_of_splits_knows_images_and_not_their_order() -> None:
     problem = problem_of(np.arange(40) % 2)
-    tested = hold_out(problem)
+    drawn = parted(problem)
     order = np.random.default_rng(0).permutation(40)
     turned = problem_of(problem.y[order], None, problem.content[order])
-    assert splits.fingerprint(problem, tested) == splits.fingerprint(turned, tested[:, order])
-    assert splits.fingerprint(problem, tested) != splits.fingerprint(problem, hold_out(problem, seed=1))
+    sides = replace(drawn, train=drawn.train[:, order], test=drawn.test[:, order])
+    assert splits.fingerprint(problem, drawn) == splits.fingerprint(turned, sides)
+    assert splits.fingerprint(problem, drawn) != splits.fingerprint(problem, parted(problem, seed=1))
 
 
 def test_unlabelled_samples_are_left_out_and_counted(make_cache, two_clouds) -> None:

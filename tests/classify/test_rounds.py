@@ -96,8 +96,8 @@ def test_a_run_folder_holds_everything_to_repeat_and_to_look_closer(cache_path, 
     assert note["plan"]["heads"] == ["mlp", "svm:C=10"]
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == result.document
     with np.load(tmp_path / "run" / "splits.npz", allow_pickle=False) as file:
-        assert file["tested"].shape == (2, 120)
-        tested = file["tested"][0]
+        assert file["test"].shape == (2, 120)
+        tested = file["test"][0]
     records = sorted(path.name for path in (tmp_path / "run" / "rounds").iterdir())
     assert records == ["0-mlp-001.npz", "0-mlp-002.npz", "1-svm_C=10-001.npz", "1-svm_C=10-002.npz"]
     with np.load(tmp_path / "run" / "rounds" / records[0], allow_pickle=False) as file:

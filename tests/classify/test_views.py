@@ -63,7 +63,7 @@ def test_a_view_or_frame_of_a_test_image_is_never_trained_on(random_images, tmp_
             "accuracy"
         ]
         assert accuracy["mean"] < 0.7
-    tested = splits.repeated_hold_out(problem, rounds=20, test_size=0.3, seed=0)
+    tested = splits.repeated_hold_out(problem, rounds=20, test_size=0.3, seed=0).test
     by_file = tested.reshape(20, FILES, FRAMES)
     assert (by_file == by_file[:, :, :1]).all()
 
