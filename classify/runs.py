@@ -133,7 +133,7 @@ class RunFolder:
         found = []
         for path in sorted((self.path / "rounds").glob("*.npz")):
             try:
-                found.append(_read_record(path))
+                found.append(read_record(path))
             except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
                 path.unlink()
         return found
@@ -146,6 +146,7 @@ class RunFolder:
             names=np.array(splits.names),
             train=splits.train,
             test=splits.test,
+            scored=splits.scored,
             content=problem.content,
             frame=problem.frame,
             path=problem.path,
@@ -231,7 +232,8 @@ def made_with(cache: Cache) -> dict[str, Any]:
     }
 
 
-def _read_record(path: Path) -> Record:
+def read_record(path: Path) -> Record:
+    """Return one round; raises what `json`, `numpy` and `zipfile` raise if it is damaged."""
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         about = json.loads(file["about"].tobytes())
         about["judgement"] = Judgement(**about["judgement"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,44 @@ class Splits:
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+@dataclass(frozen=True)
+class Request:
+    """How splits are asked for.
+
+    Parameters
+    ----------
+    rounds : int
+        Random splits (repeated hold-out).
+    test_size : float
+        Share of the rows that each of them tests.
+    folds : int, optional
+        Cross-validation in so many folds in place of hold-out, `repeats` times.
+    columns : tuple of str
+        Columns that say "train" or "test" for each row, a split each, in place of random ones.
+    run : Path, optional
+        A run whose splits are taken over.
+    vary : {"both", "split", "seed"}
+        What differs between rounds; "seed" asks for a single split.
+    balance : {None, "weights", "subsample"}
+    seed : int
+    """
+
+    rounds: int = 10
+    test_size: float = 0.3
+    folds: int | None = None
+    repeats: int = 1
+    columns: tuple[str, ...] = ()
+    run: Path | None = None
+    vary: str = "both"
+    balance: str | None = None
+    seed: int = 0
+
+
+def make(problem: Problem, request: Request) -> Splits:
+    """Return the splits that were asked for; the same request and problem give the same splits."""
+    return repeated_hold_out(problem, rounds=request.rounds, test_size=request.test_size, seed=request.seed)
 
 
 def repeated_hold_out(problem: Problem, *, rounds: int, test_size: float, seed: int) -> Splits:
