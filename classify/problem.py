@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from .. import errors
 from ..cache.samples import FAILED, NOT_SELECTED, PENDING
 from ..cache.store import Cache
-
-_NEGATIVE = re.compile(
-    r"(normal|negative|neg|healthy|controls?|nofindings?|none|absent|non[ _-]?\w.*|(no|not)[ _-]\w.*)",
-    re.IGNORECASE,
-)
+from . import facts, names
+from .classes import positive_class
+from .groups import tied
 
 
 @dataclass(frozen=True)
@@ -35,6 +31,8 @@ class Unlabelled:
         The label of the frame's patient, an index into the problem's classes.
     groups : ndarray of int, shape (m,)
         Numbered as the problem's: a frame is where the labelled frames of its group are.
+    columns : dict of str to ndarray of str, shape (m,)
+        As the problem's.
     """
 
     X: NDArray[np.floating[Any]]
@@ -44,6 +42,7 @@ class Unlabelled:
     path: NDArray[np.str_]
     y: NDArray[np.int64]
     groups: NDArray[np.int64]
+    columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Problem:
     groups : ndarray of int, shape (n,)
         Rows of one group must never be on both sides of a split: they share a patient or an image's content.
     grouped : bool
-        Whether patients are known.
+        Whether patients are known and kept on one side.
     content : ndarray of uint8, shape (n, 32)
     frame : ndarray of int, shape (n,)
         The number of the frame in its file.
@@ -127,8 +126,9 @@ class Problem:
 
     @property
     def patients(self) -> int:
-        """The number of patients; each row without a patient's name counts as one."""
-        return len(np.unique(self.patient[self.patient != ""])) + int(np.sum(self.patient == ""))
+        """The number of patients; an image without a patient's name counts as one."""
+        named = self.patient != ""
+        return len(np.unique(self.patient[named])) + len(np.unique(self.blocks[~named]))
 
     @property
     def views(self) -> int:
@@ -155,7 +155,12 @@ class Problem:
 
 
 def from_cache(
-    cache: Cache, *, positive: str | None = None, partial: bool = False, layer: str | None = None
+    cache: Cache,
+    *,
+    positive: str | None = None,
+    partial: bool = False,
+    layer: str | Sequence[str] | None = None,
+    grouped: bool = True,
 ) -> Problem:
     """Return the problem that a cache's labels pose.
 
@@ -166,23 +171,106 @@ def from_cache(
         The positive class of two; found by its name unless given.
     partial : bool
         Go on although samples are pending.
-    layer : str, optional
-        Whose vectors; the cache's first one unless given.
+    layer : str or sequence of str, optional
+        Whose vectors; the cache's first one unless given. Those of several stand one after another in each row;
+        "pyramid" is all layers of the cache.
+    grouped : bool
+        Keep the rows of a patient on one side. Without, only copies of an image are kept together: what scores
+        gain by that is a leak.
 
     Raises
     ------
     CacheIncomplete
         If samples are pending and `partial` is not set.
     ClassesError
-        If there are fewer than two classes, or the positive one cannot be told.
+        If there are fewer than two classes, or the positive one cannot be told; if a patient's own label is
+        none of them, or a patient has two.
     UsageError
         If there is no such layer.
     """
     samples = cache.samples
-    pending = int(np.sum(samples.state == PENDING))
+    pending = _check_complete(cache, partial)
+    labelled = np.flatnonzero(cache.y != "")
+    if not len(labelled):
+        raise errors.ClassesError(
+            f"{cache.path} holds no labels. Give them with --labels FILE, or extract from a folder of class "
+            "folders or a manifest with a column 'label'; vectors already computed are reused."
+        )
+    count = len(labelled)
+    rows = cache.sample_of_row[labelled]
+    found, y = np.unique(samples.label[rows], return_inverse=True)
+    classes = tuple(map(str, found))
+    if len(classes) < 2:
+        raise errors.ClassesError(
+            f"{cache.path} holds one class only"
+            + (f" with the labels of {cache.labels_from}" if cache.labels_from else "")
+            + f", {classes[0]!r}; a classifier needs two or more."
+        )
+    layers = _layers(cache, layer)
+    own = facts.labels_of_patients(cache, classes)
+    others = np.flatnonzero(np.isin(cache.sample_of_row, own.samples))
+    X, further, X_of_others = _vectors(cache, layers, labelled, others)
+    # Labelled rows first, then unlabelled ones: who belongs together is asked of both at once.
+    every = np.concatenate([rows, cache.sample_of_row[others]])
+    patient, content, path = samples.patient[every], samples.content[every], samples.path[every]
+    known = bool(np.any(patient != ""))
+    blocks = tied(patient, content)
+    groups = blocks if grouped or not known else tied(np.full(len(every), ""), content)
+    guessed = None if known or cache.anonymized else names.guess(path[:count], samples.label[rows])
+    columns = facts.columns_of(samples, every)
+    unlabelled = Unlabelled(
+        X=X_of_others,
+        content=content[count:],
+        frame=cache.frame_of_row[others],
+        patient=patient[count:],
+        path=path[count:],
+        y=own.labels[np.searchsorted(own.samples, every[count:])],
+        groups=groups[count:],
+        columns={name: values[count:] for name, values in columns.items()},
+    )
+    without_label = len(np.unique(cache.sample_of_row)) - len(np.unique(every)) - own.without_patient
+    left_out = {
+        "pending": pending,
+        "failed": int(np.sum(samples.state == FAILED)),
+        "not selected": int(np.sum(samples.state == NOT_SELECTED)),
+        "without a label": without_label,
+        "with a patient_label, but without a label and a patient": own.without_patient,
+    }
+    left_out = {reason: number for reason, number in left_out.items() if number}
+    notes = _notes(patient[:count], path[:count], known, grouped, guessed)
+    notes += [f"{number} samples left out: {reason}." for reason, number in left_out.items()]
+    pixels = cache.pixels()
+    return Problem(
+        X=X,
+        further=further,
+        y=y.astype(np.int64),
+        classes=classes,
+        positive=positive_class(classes, positive),
+        groups=groups[:count],
+        grouped=known and grouped,
+        content=content[:count],
+        frame=cache.frame_of_row[labelled],
+        patient=patient[:count],
+        path=path[:count],
+        left_out=left_out,
+        layers=layers,
+        widths=tuple(cache.dimensions[name] for name in layers),
+        blocks=blocks[:count] if guessed is None else tied(guessed, content[:count]),
+        guessed=guessed is not None,
+        columns={name: values[:count] for name, values in columns.items()},
+        technical=facts.technical_of(samples, rows),
+        pixels=None if pixels is None else _taken(pixels, labelled),
+        unlabelled=unlabelled if len(others) else None,
+        notes=tuple(notes),
+    )
+
+
+def _check_complete(cache: Cache, partial: bool) -> int:
+    """Return how many samples are pending, if that is allowed."""
+    pending = int(np.sum(cache.samples.state == PENDING))
     if pending and not partial:
         raise errors.CacheIncomplete(
-            f"{cache.path} is not complete: {pending} of {len(samples)} samples are pending. Finish the "
+            f"{cache.path} is not complete: {pending} of {len(cache.samples)} samples are pending. Finish the "
             "extraction by repeating its command, or go on without them with --partial."
         )
     if not cache.whole and not partial:
@@ -190,113 +278,79 @@ def from_cache(
             f"{cache.path} is not complete: samples were lost in a repair. Repeat the extraction, which brings "
             "them back, or go on without them with --partial."
         )
-    labelled = np.flatnonzero(cache.y != "")
-    if not len(labelled):
-        raise errors.ClassesError(
-            f"{cache.path} holds no labels. Give them with --labels FILE, or extract from a folder of class "
-            "folders or a manifest with a column 'label'; vectors already computed are reused."
-        )
-    rows = cache.sample_of_row[labelled]
-    names, y = np.unique(samples.label[rows], return_inverse=True)
-    classes = tuple(map(str, names))
-    if len(classes) < 2:
-        raise errors.ClassesError(
-            f"{cache.path} holds one class only"
-            + (f" with the labels of {cache.labels_from}" if cache.labels_from else "")
-            + f", {classes[0]!r}; a classifier needs two or more."
-        )
-    X, further = _vectors(cache, layer, labelled)
-    patient = samples.patient[rows]
-    content = samples.content[rows]
-    grouped = bool(np.any(patient != ""))
-    notes = []
-    if grouped and (blank := int(np.sum(patient == ""))):
-        notes.append(f"{blank} rows have no patient's name; each of them counts as a patient of its own.")
-    if np.any(samples.split[rows] != ""):
-        notes.append("The samples' own split is not used: every round draws its own.")
-    left_out = {
-        "pending": pending,
-        "failed": int(np.sum(samples.state == FAILED)),
-        "not selected": int(np.sum(samples.state == NOT_SELECTED)),
-        "without a label": len(set(cache.sample_of_row)) - len(set(rows)),
-    }
-    left_out = {reason: count for reason, count in left_out.items() if count}
-    notes += [f"{count} samples left out: {reason}." for reason, count in left_out.items()]
-    return Problem(
-        X=X,
-        further=further,
-        y=y.astype(np.int64),
-        classes=classes,
-        positive=positive_class(classes, positive),
-        groups=_groups(patient, content),
-        grouped=grouped,
-        content=content,
-        frame=cache.frame_of_row[labelled],
-        patient=patient,
-        path=samples.path[rows],
-        left_out=left_out,
-        layers=(layer or cache.layers[0],),
-        widths=(X.shape[1],),
-        blocks=_groups(patient, content),
-        notes=tuple(notes),
-    )
+    return pending
+
+
+def _layers(cache: Cache, asked: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return the names of the layers that are asked for."""
+    if not asked:
+        return cache.layers[:1]
+    layers = (asked,) if isinstance(asked, str) else tuple(asked)
+    if layers == ("pyramid",) and "pyramid" not in cache.layers:
+        return cache.layers
+    if len(set(layers)) < len(layers):
+        raise errors.UsageError(f"--layer {','.join(layers)}: a layer stands there twice.")
+    for name in layers:
+        if name not in cache.layers:
+            raise errors.UsageError(f"{cache.path} has no layer {name!r}; it has {', '.join(cache.layers)}.")
+    return layers
 
 
 def _vectors(
-    cache: Cache, layer: str | None, labelled: NDArray[np.intp]
-) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
-    """Return the vectors of some rows of a cache, shape (n, d), and their further views', shape (n, v, d)."""
+    cache: Cache, layers: tuple[str, ...], labelled: NDArray[np.intp], others: NDArray[np.intp]
+) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+    """Return the vectors of the labelled rows of a cache, of their further views, and of some other rows.
+
+    Their shapes are (n, d), (n, v, d) and (m, d), the layers one after another in d.
+    """
+    if len(layers) == 1:
+        X, further = _of_layer(cache, layers[0])
+        return _taken(X, labelled), _taken(further, labelled), X[others]
+    widths = [cache.dimensions[name] for name in layers]
+    shapes = ((len(labelled),), (len(labelled), cache.header.views - 1), (len(others),))
+    joined: list[NDArray[np.floating[Any]]] = []
+    begin = 0
+    for name, width in zip(layers, widths, strict=True):
+        X, further = _of_layer(cache, name)
+        if not joined:
+            joined = [np.empty((*shape, sum(widths)), dtype=X.dtype) for shape in shapes]
+        for whole, part, rows in zip(joined, (X, further, X), (labelled, labelled, others), strict=True):
+            whole[..., begin : begin + width] = _taken(part, rows)
+        begin += width
+    return joined[0], joined[1], joined[2]
+
+
+def _of_layer(cache: Cache, layer: str) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
     X = cache.vectors(layer)
     further, _ = cache.views(layer)  # by row, and of each row the same number
-    further = further.reshape(len(X), cache.header.views - 1, X.shape[1])
-    return (X, further) if len(labelled) == len(X) else (X[labelled], further[labelled])
+    return X, further.reshape(len(X), cache.header.views - 1, X.shape[1])
 
 
-def positive_class(classes: tuple[str, ...], given: str | None) -> int | None:
-    """Return the index of the positive class of two, or None if there are more.
+def _taken(values: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
+    """Return some rows, ascending, without a copy where they are all."""
+    return values if len(rows) == len(values) else values[rows]
 
-    Unless given, it is the class that is not called normal, negative, healthy, control, no finding or
-    non-something; the alphabet decides nothing.
 
-    Raises
-    ------
-    UsageError
-        If the class given is none of `classes`, or there are more than two.
-    ClassesError
-        If the names do not tell.
-    """
-    if given is not None:
-        if given not in classes:
-            raise errors.UsageError(f"--positive {given}: no such class; there are {', '.join(classes)}.")
-        if len(classes) > 2:
-            raise errors.UsageError(f"--positive needs two classes; there are {len(classes)}.")
-        return classes.index(given)
-    if len(classes) > 2:
-        return None
-    positives = [index for index, name in enumerate(classes) if not _NEGATIVE.fullmatch(name.strip())]
-    if len(positives) != 1:
-        raise errors.ClassesError(
-            f"Which of {classes[0]!r} and {classes[1]!r} is the positive class cannot be told from the names: "
-            f"say it with --positive, such as --positive {classes[0]}"
+def _notes(
+    patient: NDArray[np.str_],
+    path: NDArray[np.str_],
+    known: bool,
+    grouped: bool,
+    guessed: NDArray[np.str_] | None,
+) -> list[str]:
+    notes = []
+    if known and not grouped:
+        notes.append(
+            "Patients are known and disregarded, as was asked for (ungrouped): images of one patient can be on "
+            "both sides of a split, and scores come out too high."
         )
-    return positives[0]
-
-
-def _groups(patient: NDArray[np.str_], content: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Number the sets of rows that are tied by a common patient or by the same image."""
-    count = len(patient)
-    rows = np.arange(count)
-    image = count + _numbers(np.array([row.tobytes() for row in content], dtype=object))
-    person = 3 * count + rows  # a person of its own, unless the patient has a name
-    named = patient != ""
-    person[named] = 2 * count + _numbers(patient[named])
-    ends = (np.concatenate([rows, rows]), np.concatenate([image, person]))
-    graph = coo_array((np.ones(2 * count, dtype=np.int8), ends), shape=(4 * count, 4 * count))
-    _, component = connected_components(graph, directed=False)
-    return _numbers(component[:count])
-
-
-def _numbers(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Number equal values alike, from 0 on in the order in which they first occur."""
-    seen: dict[Any, int] = {}
-    return np.array([seen.setdefault(value, len(seen)) for value in values.tolist()], dtype=np.int64)
+    if known and grouped and (blank := int(np.sum(patient == ""))):
+        notes.append(f"{blank} rows have no patient's name; each image of them counts as a patient of its own.")
+    if guessed is not None:
+        first, second = names.example(path, guessed)
+        notes.append(
+            f"No patients are given, but files are named as if they held them, such as {first} and {second}: "
+            "images of one patient can be on both sides of a split, and scores come out too high. Add a column "
+            "'patient' to the manifest, or give it with --labels FILE; vectors are not computed again."
+        )
+    return notes

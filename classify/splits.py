@@ -1,92 +1,80 @@
 """Which rows are trained on and which are tested: made once, the same for every head.
 
-Stratified by class; all rows of a group on one side.
+Each way to make them has a module of its own; here they come together.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from ..cache.keys import contents_of
+from .balance import subsample
+from .folds import folds
+from .given import by_columns
+from .groups import Table, numbered, table
+from .hold_out import hold_out
 from .problem import Problem
+from .reused import reused
+from .sides import Request, Splits
+from .unlabelled import scored
 
-_ATTEMPTS = 1000
+__all__ = ["Request", "Splits", "fingerprint", "make", "repeated_hold_out", "units"]
 
-
-@dataclass(frozen=True)
-class Splits:
-    """Which rows of a problem are trained on and which are tested, in each of s splits.
-
-    Parameters
-    ----------
-    kind : {"hold-out", "folds", "columns", "reused"}
-    names : tuple of str, length s
-        What each is called: "3", "fold 2 of repeat 1", the name of a column.
-    train, test : ndarray of bool, shape (s, n)
-        Never both; a row that is neither takes no part in that split.
-    scored : ndarray of bool, shape (s, m)
-        Which of the problem's unlabelled rows are scored, being of tested patients.
-    notes : tuple of str
-        What the user should know of them.
-    """
-
-    kind: str
-    names: tuple[str, ...]
-    train: NDArray[np.bool_]
-    test: NDArray[np.bool_]
-    scored: NDArray[np.bool_]
-    notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-@dataclass(frozen=True)
-class Request:
-    """How splits are asked for.
-
-    Parameters
-    ----------
-    rounds : int
-        Random splits (repeated hold-out).
-    test_size : float
-        Share of the rows that each of them tests.
-    folds : int, optional
-        Cross-validation in so many folds in place of hold-out, `repeats` times.
-    columns : tuple of str
-        Columns that say "train" or "test" for each row, a split each, in place of random ones.
-    run : Path, optional
-        A run whose splits are taken over.
-    vary : {"both", "split", "seed"}
-        What differs between rounds; "seed" asks for a single split.
-    balance : {None, "weights", "subsample"}
-    seed : int
-    """
-
-    rounds: int = 10
-    test_size: float = 0.3
-    folds: int | None = None
-    repeats: int = 1
-    columns: tuple[str, ...] = ()
-    run: Path | None = None
-    vary: str = "both"
-    balance: str | None = None
-    seed: int = 0
+_FEW_ROWS, _FEW_PATIENTS = 5, 2
+_FAR = 0.05
 
 
 def make(problem: Problem, request: Request) -> Splits:
-    """Return the splits that were asked for; the same request and problem give the same splits."""
-    return repeated_hold_out(problem, rounds=request.rounds, test_size=request.test_size, seed=request.seed)
+    """Return the splits that were asked for; the same request and problem give the same splits.
+
+    The order of the problem's rows decides nothing.
+
+    Raises
+    ------
+    UsageError
+        If the request asks for what cannot be, or for a column that is not there.
+    ClassesError
+        If the data do not allow it: a class of too few patients, a column with other values, ….
+    RunError
+        If the run whose splits are asked for cannot be read.
+    """
+    request.check()
+    seed, count, share, balanced = request.seed, request.folds or 1, request.test_size, False
+    if request.run is not None:
+        splits, count, its_seed, share, balanced = reused(problem, request.run)
+        seed = seed if its_seed is None else its_seed
+        if request.vary == "seed" and len(splits) > 1:
+            raise errors.UsageError(
+                f"--vary seed judges every seed on one split, and {request.run} holds {len(splits)}. Leave it "
+                "out."
+            )
+        if request.balance == "subsample" and not balanced:
+            raise errors.UsageError(
+                f"--splits takes the splits of {request.run} as they are, whose classes were not balanced: "
+                "leave --balance subsample out, or make new splits."
+            )
+    elif request.columns:
+        splits = by_columns(problem, request.columns)
+    elif request.folds is not None:
+        splits = _cross_validation(problem, request.folds, request.repeats, seed)
+    else:
+        rounds = 1 if request.vary == "seed" else request.rounds
+        splits = repeated_hold_out(problem, rounds=rounds, test_size=request.test_size, seed=seed)
+    if request.balance == "subsample" and not balanced:
+        splits = subsample(problem, splits, seed)
+    if not (request.columns and splits.scored.size):
+        drawn = scored(problem, splits.kind, splits.train, splits.test, share=share, folds=count, seed=seed)
+        splits = replace(splits, scored=drawn)
+    return replace(splits, notes=(*splits.notes, *_notes(problem, splits, request)))
 
 
 def repeated_hold_out(problem: Problem, *, rounds: int, test_size: float, seed: int) -> Splits:
-    """Return which rows are tested in each round.
+    """Return random splits, of which each tests about the same share of the rows.
 
     Parameters
     ----------
@@ -96,121 +84,118 @@ def repeated_hold_out(problem: Problem, *, rounds: int, test_size: float, seed: 
         Share of the rows, between 0 and 1; the number is rounded up (77 of 256 at 0.3).
     seed : int
 
-    Returns
-    -------
-    Splits
-
     Raises
     ------
     ClassesError
         If a class has fewer than two groups, so that it cannot be on both sides.
     """
-    _check_groups(problem)
-    rows = [
-        _one_hold_out(problem, test_size, np.random.default_rng([seed, number])) for number in range(rounds)
-    ]
-    tested = np.stack(rows)
-    names = tuple(str(number + 1) for number in range(rounds))
-    return Splits("hold-out", names, ~tested, tested, np.zeros((rounds, 0), dtype=bool))
-
-
-def fingerprint(problem: Problem, splits: Splits) -> str:
-    """Return the SHA-256 of a set of splits by content, label and patient, never by order or recipe."""
-    packed = np.packbits(np.concatenate([splits.train, splits.test]), axis=0).T
-    lines = sorted(
-        b"\0".join(
-            (
-                content.tobytes().hex().encode(),
-                problem.classes[label].encode(),
-                patient.encode(),
-                bits.tobytes(),
-            )
-        )
-        for content, label, patient, bits in zip(
-            problem.content, problem.y, problem.patient.tolist(), packed, strict=True
-        )
-    )
-    return hashlib.sha256(b"\n".join(lines)).hexdigest()
-
-
-def _check_groups(problem: Problem) -> None:
-    unit = "patient" if problem.grouped else "distinct image"
-    for index, name in enumerate(problem.classes):
-        count = len(np.unique(problem.groups[problem.y == index]))
+    groups = _groups_of(problem)
+    for name, count in zip(problem.classes, groups.groups_of_class.tolist(), strict=True):
         if count < 2:
+            unit = _unit(problem, count)
             raise errors.ClassesError(
                 f"Class {name!r} has {count} {unit} only: it cannot be trained on and tested at once. "
                 f"Add a second {unit} or leave the class out."
             )
+    tested = hold_out(groups, rounds=rounds, test_size=test_size, seed=seed)
+    share = scored(problem, "hold-out", ~tested, tested, share=test_size, folds=1, seed=seed)
+    return Splits("hold-out", tuple(str(number + 1) for number in range(rounds)), ~tested, tested, share)
 
 
-def _one_hold_out(problem: Problem, test_size: float, generator: np.random.Generator) -> NDArray[np.bool_]:
-    """Draw one split; every class is on both sides."""
-    strata = _strata(problem)
-    target = math.ceil(len(problem.y) * test_size - 1e-9)
-    for _ in range(_ATTEMPTS):
-        tested = _draw(strata, len(problem.y), target, generator)
-        sides = [np.unique(problem.y[side]) for side in (tested, ~tested)]
-        if all(len(side) == len(problem.classes) for side in sides):
-            return tested
-    raise errors.ClassesError(
-        f"No split with every class on both sides was found in {_ATTEMPTS} draws at a test size of "
-        f"{test_size:g}. Choose another test size, or leave the smallest class out."
+def _cross_validation(problem: Problem, count: int, repeats: int, seed: int) -> Splits:
+    groups = _groups_of(problem)
+    for name, held in zip(problem.classes, groups.groups_of_class.tolist(), strict=True):
+        if held < count:
+            unit = _unit(problem, held)
+            advice = f"Ask for {held} folds or fewer" if held > 1 else f"Add a second {unit}"
+            raise errors.ClassesError(
+                f"Class {name!r} has {held} {unit}, fewer than {count} folds: it cannot be tested in each of "
+                f"them. {advice}, or leave the class out."
+            )
+    fold = folds(groups, count=count, repeats=repeats, seed=seed)
+    tested = np.concatenate([row == np.arange(count)[:, None] for row in fold])
+    names = tuple(
+        f"fold {number + 1}" if repeats == 1 else f"repeat {repeat + 1}, fold {number + 1}"
+        for repeat in range(repeats)
+        for number in range(count)
     )
+    return Splits("folds", names, ~tested, tested, np.zeros((len(tested), 0), dtype=bool))
 
 
-def _strata(problem: Problem) -> list[list[NDArray[np.int64]]]:
-    """Return the rows of each group, groups of the same classes together, smallest stratum first."""
-    order = np.argsort(problem.groups, kind="stable")
-    starts = np.flatnonzero(np.diff(problem.groups[order], prepend=-1))
-    members = np.split(order, starts[1:])
-    strata: dict[tuple[int, ...], list[NDArray[np.int64]]] = {}
-    for rows in members:
-        strata.setdefault(tuple(np.unique(problem.y[rows]).tolist()), []).append(rows)
-    return sorted(strata.values(), key=lambda groups: sum(map(len, groups)))
+def _groups_of(problem: Problem) -> Table:
+    return table(problem.groups, problem.content, problem.y, len(problem.classes))
 
 
-def _draw(
-    strata: list[list[NDArray[np.int64]]], count: int, target: int, generator: np.random.Generator
-) -> NDArray[np.bool_]:
-    """Take groups for the test part from each stratum in proportion, `target` rows in all or nearly.
+def _unit(problem: Problem, count: int) -> str:
+    return ("patient" if problem.grouped else "distinct image") + ("" if count == 1 else "s")
 
-    The group at the border is taken with the probability that keeps every patient's chance of being tested
-    equal; what it takes too much or too little is made up in the next, larger stratum.
+
+def units(problem: Problem) -> NDArray[np.int64]:
+    """Return the number of each row's patient, or of its image where no patient is known, shape (n,).
+
+    What is counted where numbers are said to be of so many patients; patients guessed from names do not count.
     """
-    tested = np.zeros(count, dtype=bool)
-    shares = _shares(strata, target, generator)
-    owed = 0.0
-    for groups, share in zip(strata, shares, strict=True):
-        wanted = share + owed
-        taken = 0
-        for index in generator.permutation(len(groups)):
-            rows = groups[index]
-            fits = taken + len(rows) <= wanted
-            if fits or generator.random() < (wanted - taken) / len(rows):
-                tested[rows] = True
-                taken += len(rows)
-            if not fits:
-                break
-        owed = wanted - taken
-    return tested
+    return numbered(contents_of(problem.content)) if problem.guessed else problem.blocks
 
 
-def _shares(strata: list[list[NDArray[np.int64]]], target: int, generator: np.random.Generator) -> list[int]:
-    """Divide `target` among the strata by size, in whole numbers: largest remainders first, ties by lot.
+def fingerprint(problem: Problem, splits: Splits) -> str:
+    """Return the SHA-256 of splits by content, frame, label, patient and side, never by order or recipe."""
+    packed = np.packbits(np.concatenate([splits.train, splits.test]), axis=0).T
+    lines = sorted(
+        b"\0".join((content.tobytes().hex().encode(), b"%d" % frame, label.encode(), patient.encode(), bits))
+        for content, frame, label, patient, bits in zip(
+            problem.content,
+            problem.frame.tolist(),
+            np.array(problem.classes)[problem.y].tolist(),
+            problem.patient.tolist(),
+            map(bytes, packed),
+            strict=True,
+        )
+    )
+    return hashlib.sha256(b"\n".join([b"%d" % len(splits), *lines])).hexdigest()
 
-    A stratum of two groups or more gets one row at least, at the largest one's cost, so that a small class can
-    be tested at all.
-    """
-    sizes = [sum(map(len, groups)) for groups in strata]
-    exact = [size * target / sum(sizes) for size in sizes]
-    shares = [math.floor(share) for share in exact]
-    lot = generator.permutation(len(sizes))
-    by_remainder = sorted(range(len(sizes)), key=lambda i: (shares[i] - exact[i], lot[i]))
-    for index in by_remainder[: target - sum(shares)]:
-        shares[index] += 1
-    for index, groups in enumerate(strata):
-        if not shares[index] and len(groups) > 1:
-            shares[index] = 1
-            shares[int(np.argmax(shares))] -= 1
-    return shares
+
+def _notes(problem: Problem, splits: Splits, request: Request) -> list[str]:
+    notes = []
+    random = request.run is None and not request.columns
+    if random and "split" in problem.columns:
+        notes.append(
+            "The samples' own split is not used: every round draws its own. --split-columns split uses it."
+        )
+    share = float(splits.test.mean())
+    asked = random and splits.kind == "hold-out" and request.balance != "subsample"
+    if asked and abs(share - request.test_size) > _FAR:
+        notes.append(
+            f"{100 * share:.0f} % of the rows are tested on average, not {100 * request.test_size:g} %: "
+            f"{_unit(problem, 2)} are too few or too large for it."
+        )
+    notes += _thin(problem, splits)
+    if problem.unlabelled is not None:
+        count = int(splits.scored.any(axis=0).sum())
+        notes.append(
+            f"{len(problem.unlabelled.y)} unlabelled rows of patients with a label of their own are never "
+            f"trained on; {count} of them are scored in some split."
+        )
+    return notes
+
+
+def _thin(problem: Problem, splits: Splits) -> list[str]:
+    """Return a warning for each class that some split tests by very few rows or a single patient."""
+    unit, notes = units(problem), []
+    known = problem.grouped or bool(np.any(problem.patient != ""))
+    for label, name in enumerate(problem.classes):
+        tested = splits.test & (problem.y == label)
+        rows = tested.sum(axis=1)
+        patients = np.array([len(np.unique(unit[row])) for row in tested])
+        few = rows < _FEW_ROWS
+        if known:
+            few |= patients < _FEW_PATIENTS
+        if few.any():
+            worst = int(np.lexsort((patients, rows, ~few))[0])
+            of = f" of {patients[worst]} patient{'s' if patients[worst] > 1 else ''}" if known else ""
+            notes.append(
+                f"Class {name!r} is tested by very few in {int(few.sum())} of {len(splits)} splits, such as "
+                f"{splits.names[worst]!r} with {rows[worst]} row{'s' if rows[worst] > 1 else ''}{of}: its "
+                "numbers hang on them."
+            )
+    return notes

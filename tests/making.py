@@ -1,4 +1,4 @@
-"""What tests make by hand: small pictures, blocks, samples and problems."""
+"""What tests make by hand: small pictures, blocks, samples, problems and records."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 from icehouse.cache.samples import Samples
 from icehouse.cache.staging import Block
-from icehouse.classify.problem import Problem, _groups
+from icehouse.classify.groups import tied
+from icehouse.classify.metrics import judge
+from icehouse.classify.problem import Problem
+from icehouse.classify.runs import Record
 from icehouse.extract.backbones import Backbone
 from icehouse.extract.engines import Plan
 from icehouse.extract.weights import Weights
@@ -106,7 +109,7 @@ def problem_of(
     known = patient is not None
     patient = np.full(count, "") if patient is None else np.asarray(patient, dtype=str)
     classes = tuple("abcd"[: int(y.max()) + 1])
-    groups = _groups(patient, content)
+    groups = tied(patient, content)
     given = {
         "X": X,
         "further": np.zeros((count, 0, X.shape[1]), dtype=X.dtype),
@@ -125,3 +128,21 @@ def problem_of(
         "blocks": groups,
     }
     return Problem(**{**given, **fields})
+
+
+def record_of(
+    problem: Problem, rows: np.ndarray, scores: np.ndarray, *, number: int = 0, split: int = 0, seed: int = 0
+) -> Record:
+    """Return the record of a head that gave these scores; they are probabilities if each row's sum is 1."""
+    predicted = scores.argmax(axis=1)
+    judgement = judge(
+        problem.y[rows],
+        predicted,
+        scores,
+        problem.classes,
+        problem.positive,
+        probabilities=bool(np.allclose(scores.sum(axis=1), 1)),
+        patients=len(np.unique(problem.blocks[rows])),
+    )
+    nothing = np.zeros(0, dtype=np.int64), np.zeros((0, len(problem.classes)))
+    return Record("head", number, split, seed, judgement, rows, predicted, scores, None, 0.1, None, *nothing)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from icehouse import errors, open_cache, run_rounds
 from icehouse.classify import splits
-from icehouse.classify.problem import Problem, from_cache, positive_class
+from icehouse.classify.classes import positive_class
+from icehouse.classify.problem import Problem, from_cache
 from making import problem_of
 
 
@@ -138,6 +140,83 @@ def test_a_class_with_one_patient_cannot_be_split() -> None:
         hold_out(problem_of(y, patient))
 
 
+def test_with_very_uneven_patients_each_class_is_still_tested_by_its_share() -> None:
+    """Drawn patient by patient until rows suffice, a class here is tested by as little as 13 % of its rows."""
+    sizes = np.minimum(np.random.default_rng(0).geometric(0.03, 60), 200)
+    y = np.repeat(np.arange(60) % 2, sizes)
+    patient = np.repeat([f"p{index}" for index in range(60)], sizes)
+    tested = hold_out(problem_of(y, patient), rounds=50)
+    for label in range(2):
+        share = tested[:, y == label].mean(axis=1)
+        assert np.abs(share - 0.3).max() < 0.06
+        assert share.std() < 0.015
+    first = np.unique(patient, return_index=True)[1]
+    many = hold_out(problem_of(y, patient), rounds=150)[:, first].mean(axis=0)
+    assert np.abs(many - 0.3).max() < 5 * math.sqrt(0.3 * 0.7 / 150)
+
+
+def test_one_large_patient_of_a_class_does_not_upset_the_others() -> None:
+    sizes = np.array([30, 1, 1, 1] + [4] * 20)
+    y = np.repeat([0] * 4 + [1] * 20, sizes)
+    tested = hold_out(problem_of(y, np.repeat([f"p{index}" for index in range(24)], sizes)), rounds=300)
+    assert set(tested[:, y == 1].sum(axis=1)) <= {24, 28}
+    assert abs(tested[:, 0].mean() - 0.3) < 0.09
+
+
+def test_what_is_tested_by_very_few_is_said() -> None:
+    notes = splits.make(problem_of(np.array([0] * 60 + [1] * 6)), splits.Request(rounds=4)).notes
+    assert len(notes) == 1
+    assert re.match(r"Class 'b' is tested by very few in 4 of 4 splits, such as '\d' with 1 row: its", notes[0])
+    patient = np.repeat([f"p{index}" for index in range(22)], [3] * 20 + [30] * 2)
+    problem = problem_of(np.repeat([0, 1], [60, 60]), patient)
+    assert splits.make(problem, splits.Request(rounds=4)).notes == (
+        "Class 'b' is tested by very few in 4 of 4 splits, such as '1' with 30 rows of 1 patient: its numbers "
+        "hang on them.",
+    )
+
+
+def test_a_test_part_far_from_the_size_asked_for_is_said() -> None:
+    patient = np.repeat(["p", "q", "r", "s"], 30)
+    made = splits.make(problem_of(np.repeat([0, 1], 60), patient), splits.Request())
+    assert (made.test.mean(axis=1) == 0.5).all()
+    assert made.notes[0] == (
+        "50 % of the rows are tested on average, not 30 %: patients are too few or too large for it."
+    )
+
+
+def test_one_split_for_all_seeds_is_the_first_of_many() -> None:
+    problem = problem_of(np.arange(60) % 2)
+    one = splits.make(problem, splits.Request(vary="seed"))
+    many = splits.make(problem, splits.Request())
+    assert (len(one), one.names, one.kind) == (1, ("1",), "hold-out")
+    np.testing.assert_array_equal(one.test, many.test[:1])
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"rounds": 0}, "rounds must be a whole number of 1 or more, not 0"),
+        ({"test_size": 1.0}, "test_size must lie between 0 and 1, not 1"),
+        ({"folds": 1}, "folds must be a whole number of 2 or more, not 1"),
+        ({"folds": 5, "repeats": 0}, "repeats must be a whole number of 1 or more, not 0"),
+        ({"repeats": 2}, "repeats are of folds"),
+        ({"seed": -1}, "seed must be a whole number of 0 or more"),
+        ({"vary": "heads"}, "vary must be one of both, split, seed, not 'heads'"),
+        ({"balance": "rows"}, "balance must be weights or subsample, not 'rows'"),
+        ({"folds": 5, "columns": ("fold1",)}, "--folds and --split-columns ask for different splits"),
+        ({"columns": ("fold1", "fold1")}, "a column stands there twice"),
+        (
+            {"folds": 5, "vary": "seed"},
+            "--vary seed judges every seed on one split, but --folds asks for several",
+        ),
+        ({"columns": ("a", "b"), "vary": "seed"}, "but --split-columns asks for several"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused_whatever_the_data(asked, said) -> None:
+    with pytest.raises(errors.UsageError, match=said):
+        splits.make(problem_of(np.arange(40) % 2), splits.Request(**asked))
+
+
 def test_the_fingerprint_of_splits_knows_images_and_not_their_order() -> None:
     problem = problem_of(np.arange(40) % 2)
     drawn = parted(problem)
@@ -146,6 +225,27 @@ def test_the_fingerprint_of_splits_knows_images_and_not_their_order() -> None:
     sides = replace(drawn, train=drawn.train[:, order], test=drawn.test[:, order])
     assert splits.fingerprint(problem, drawn) == splits.fingerprint(turned, sides)
     assert splits.fingerprint(problem, drawn) != splits.fingerprint(problem, parted(problem, seed=1))
+
+
+def test_the_fingerprint_of_splits_knows_frames_patients_labels_and_both_sides() -> None:
+    content = np.repeat(np.random.default_rng(1).integers(0, 256, (20, 32), dtype=np.uint8), 2, axis=0)
+    y, frame = np.repeat(np.arange(20) % 2, 2), np.tile([0, 1], 20).astype(np.int32)
+    problem = problem_of(y, content=content, frame=frame)
+    drawn = parted(problem, rounds=3)
+    print_of = splits.fingerprint(problem, drawn)
+    fewer_tested, fewer_trained = drawn.test.copy(), drawn.train.copy()
+    fewer_tested[0, np.argmax(drawn.test[0])] = False  # one frame of a volume, and not the other
+    fewer_trained[0, np.argmax(drawn.train[0])] = False
+    others = [
+        (problem, replace(drawn, test=fewer_tested)),
+        (problem, replace(drawn, train=fewer_trained)),
+        (replace(problem, frame=frame + 1), drawn),
+        (replace(problem, patient=np.array(["p"] * 40)), drawn),
+        (replace(problem, y=1 - y), drawn),
+        (problem, parted(problem, rounds=2)),
+    ]
+    assert len({print_of, *(splits.fingerprint(*other) for other in others)}) == 7
+    assert splits.fingerprint(replace(problem, X=problem.X + 1), drawn) == print_of
 
 
 def test_unlabelled_samples_are_left_out_and_counted(make_cache, two_clouds) -> None:
@@ -173,15 +273,22 @@ def test_a_blank_patient_is_a_patient_of_its_own_with_a_warning(make_cache, two_
     with open_cache(path) as cache:
         problem = from_cache(cache)
     assert len(np.unique(problem.groups)) == problem.patients == 2 + 59
-    assert problem.notes == ("2 rows have no patient's name; each of them counts as a patient of its own.",)
+    assert problem.notes == (
+        "2 rows have no patient's name; each image of them counts as a patient of its own.",
+    )
     with pytest.warns(UserWarning, match="2 rows have no patient's name"):
         run_rounds(path, ["svm"], rounds=1)
 
 
 def test_it_is_said_that_a_split_of_the_samples_own_is_not_used(make_cache, two_clouds) -> None:
     vectors, labels = two_clouds
-    with open_cache(make_cache(vectors, labels, splits=["train", *["test"] * 119])) as cache:
-        assert from_cache(cache).notes == ("The samples' own split is not used: every round draws its own.",)
+    with open_cache(make_cache(vectors, labels, splits=["train", *["test"] * 60, *["train"] * 59])) as cache:
+        problem = from_cache(cache)
+    assert problem.notes == ()
+    said = "The samples' own split is not used"
+    assert said in splits.make(problem, splits.Request()).notes[0]
+    assert said in splits.make(problem, splits.Request(folds=3)).notes[0]
+    assert splits.make(problem, splits.Request(columns=("split",))).notes == ()
 
 
 def test_one_class_or_no_label_is_refused(make_cache, two_clouds) -> None:
