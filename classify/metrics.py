@@ -1,13 +1,17 @@
-"""How good a head's answers are: the metrics of one round, and their summary over rounds."""
+"""How good a head's answers are: the metrics of one round, and why some of them are undefined.
+
+`measures` computes them; `summary` puts rounds together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .measures import OF_PROBABILITIES, PER_CLASS, Answers, measure
 
 METRICS = (
     "loss",
@@ -19,8 +23,30 @@ METRICS = (
     "specificity",
     "f1",
     "roc_auc",
+    "pr_auc",
+    "mcc",
+    "brier",
+    "calibration_slope",
+    "calibration_intercept",
+    "ece",
 )
-LOWER_IS_BETTER = frozenset({"loss"})
+LOWER_IS_BETTER = frozenset({"loss", "brier", "ece"})
+AIMS = {"calibration_slope": 1.0, "calibration_intercept": 0.0}
+"""Metrics that are best at a value between others."""
+
+ECE_PATIENTS = 200
+"""With fewer tested patients the expected calibration error is mostly noise, and always upwards."""
+
+WHY_UNDEFINED = {
+    "precision": "was never predicted",
+    "npv": "was predicted for every sample",
+    "sensitivity": "is not in the test part",
+    "specificity": "is alone in the test part",
+    "f1": "is neither in the test part nor predicted",
+    "roc_auc": "is alone or absent in the test part",
+    "pr_auc": "is alone or absent in the test part",
+}
+"""Why a class has no such number, to be read after its name."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +61,14 @@ class Judgement:
         Why a value is undefined.
     confusion : list of list of int
         Rows are true classes, columns predicted ones.
+    per_class : dict of str to dict of str to float or None
+        Of each class, one against the rest: `measures.PER_CLASS`, and "support", its tested rows.
     """
 
     values: dict[str, float | None]
     reasons: dict[str, str] = field(default_factory=dict)
     confusion: list[list[int]] = field(default_factory=list)
+    per_class: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
 
 def judge(
@@ -50,11 +79,15 @@ def judge(
     positive: int | None,
     *,
     probabilities: bool,
+    patients: int,
 ) -> Judgement:
     """Compare a head's answers on the test part with the truth.
 
-    With two classes, sensitivity, specificity, precision, NPV and F1 are the positive class's. With more, each
-    is the mean over classes, one against the rest; so is the area under the ROC curve.
+    With two classes, sensitivity, specificity, precision, NPV, F1, the areas under the ROC and the
+    precision-recall curve (average precision) and the calibration are the positive class's. With more, each is
+    the mean over classes, one against the rest. The Brier score is the mean of (p − y)², with two classes the
+    positive one's; with more, it is summed over the classes, and so between 0 and 2 (G. W. Brier, Monthly
+    Weather Review 78 (1950)).
 
     Parameters
     ----------
@@ -66,114 +99,61 @@ def judge(
     positive : int or None
         The positive class of two.
     probabilities : bool
-        Whether `scores` are probabilities; without them the loss is undefined.
+        Whether `scores` are probabilities; without them loss, Brier score and calibration are undefined.
+    patients : int
+        How many patients are tested, or images where no patients are known; the expected calibration error
+        needs `ECE_PATIENTS`.
     """
-    from sklearn.metrics import confusion_matrix, log_loss
-
-    labels = list(range(len(classes)))
-    matrix = confusion_matrix(truth, predicted, labels=labels)
-    values: dict[str, float | None] = {}
-    reasons: dict[str, str] = {}
-    if probabilities:
-        values["loss"] = float(log_loss(truth, scores, labels=labels))
-    else:
-        reasons["loss"] = "this head gives scores, not probabilities"
-    values["accuracy"] = float(np.trace(matrix) / matrix.sum())
-    recalls = [_ratio(matrix[i, i], matrix[i].sum()) for i in labels]
-    _mean_into(values, reasons, "balanced_accuracy", recalls, classes, "is not in the test part")
-    considered = labels if positive is None else [positive]
-    names = tuple(classes[i] for i in considered)
-    for name, rule in _RATIOS.items():
-        ratios = [_ratio(*rule(_one_against_rest(matrix, i))) for i in considered]
-        _mean_into(values, reasons, name, ratios, names, _WHY_UNDEFINED[name])
-    areas = [_area_under_roc(truth == i, scores[:, i]) for i in considered]
-    _mean_into(values, reasons, "roc_auc", areas, names, "is alone or absent in the test part")
-    ordered = {name: values.get(name) for name in METRICS}
-    return Judgement(ordered, reasons, matrix.tolist())
-
-
-@dataclass(frozen=True)
-class _Counts:
-    tp: int
-    fp: int
-    fn: int
-    tn: int
-
-
-def _one_against_rest(matrix: NDArray[np.int64], index: int) -> _Counts:
-    tp = int(matrix[index, index])
-    fn = int(matrix[index].sum()) - tp
-    fp = int(matrix[:, index].sum()) - tp
-    return _Counts(tp, fp, fn, int(matrix.sum()) - tp - fn - fp)
-
-
-_RATIOS: dict[str, Callable[[_Counts], tuple[int, int]]] = {
-    "precision": lambda c: (c.tp, c.tp + c.fp),
-    "npv": lambda c: (c.tn, c.tn + c.fn),
-    "sensitivity": lambda c: (c.tp, c.tp + c.fn),
-    "specificity": lambda c: (c.tn, c.tn + c.fp),
-    "f1": lambda c: (2 * c.tp, 2 * c.tp + c.fp + c.fn),
-}
-_WHY_UNDEFINED = {
-    "precision": "was never predicted",
-    "npv": "was predicted for every sample",
-    "sensitivity": "is not in the test part",
-    "specificity": "is alone in the test part",
-    "f1": "is neither in the test part nor predicted",
-}
-
-
-def _ratio(numerator: int, denominator: int) -> float | None:
-    return float(numerator / denominator) if denominator else None
-
-
-def _area_under_roc(is_class: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> float | None:
-    from sklearn.metrics import roc_auc_score
-
-    if is_class.all() or not is_class.any():
-        return None
-    return float(roc_auc_score(is_class, scores))
-
-
-def _mean_into(
-    values: dict[str, float | None],
-    reasons: dict[str, str],
-    name: str,
-    parts: list[float | None],
-    classes: tuple[str, ...],
-    why: str,
-) -> None:
-    undefined = [label for label, part in zip(classes, parts, strict=True) if part is None]
-    if undefined:
-        values[name] = None
-        reasons[name] = f"{', '.join(undefined)} {why}"
-    else:
-        values[name] = float(np.mean([part for part in parts if part is not None]))
-
-
-def summarize(judgements: list[Judgement]) -> dict[str, dict[str, Any]]:
-    """Return mean, standard deviation, worst, best and every round of each metric.
-
-    The standard deviation is the sample's (n − 1). Where a metric is undefined in some rounds, the others are
-    summarized, `defined` says how many, and `reason` says why.
-    """
-    summary = {}
-    for name in METRICS:
-        rounds = [judgement.values[name] for judgement in judgements]
-        defined = [value for value in rounds if value is not None]
-        worst, best = (max, min) if name in LOWER_IS_BETTER else (min, max)
-        entry: dict[str, Any] = {
-            "mean": float(np.mean(defined)) if defined else None,
-            "std": float(np.std(defined, ddof=1)) if len(defined) > 1 else None,
-            "worst": worst(defined) if defined else None,
-            "best": best(defined) if defined else None,
-            "rounds": rounds,
+    answers = Answers(truth, predicted, scores, positive, probabilities)
+    names = [name for name in METRICS if name != "ece" or patients >= ECE_PATIENTS]
+    measured, of_classes = measure(answers, np.ones((1, len(truth))), names)
+    values = {name: _number(measured[name][0]) if name in measured else None for name in METRICS}
+    count = len(classes)
+    confusion = np.bincount(truth * count + predicted, minlength=count**2).reshape(count, count)
+    per_class = {
+        label: {
+            **{name: _number(of_classes[name][0, index]) for name in PER_CLASS},
+            "support": int(confusion[index].sum()),
         }
-        if len(defined) < len(rounds):
-            entry["defined"] = len(defined)
-            reasons = (judgement.reasons.get(name) for judgement in judgements)
-            entry["reason"] = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
-        elif len(defined) == 1:
-            entry["reason"] = "the standard deviation needs two rounds"
-        summary[name] = entry
-    return summary
+        for index, label in enumerate(classes)
+    }
+    reasons = {
+        name: _reason(name, answers, classes, per_class, patients)
+        for name, value in values.items()
+        if value is None
+    }
+    return Judgement(values, reasons, confusion.tolist(), per_class)
+
+
+def _number(value: np.float64) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _reason(
+    name: str,
+    answers: Answers,
+    classes: tuple[str, ...],
+    per_class: dict[str, dict[str, float | None]],
+    patients: int,
+) -> str:
+    if name in OF_PROBABILITIES and not answers.probabilities:
+        return "this head gives scores, not probabilities"
+    if name == "ece":
+        return f"needs {ECE_PATIENTS} tested patients; there are {patients}"
+    if name == "mcc":
+        if np.ptp(answers.truth) == 0:
+            return f"{classes[answers.truth[0]]} {WHY_UNDEFINED['specificity']}"
+        return f"{classes[answers.predicted[0]]} {WHY_UNDEFINED['npv']}"
+    if name in ("calibration_slope", "calibration_intercept"):
+        return _why_not_recalibrated(answers, classes)
+    asked, part = range(len(classes)), "sensitivity" if name == "balanced_accuracy" else name
+    concerned = asked if name == "balanced_accuracy" else answers.considered
+    undefined = [classes[index] for index in concerned if per_class[classes[index]][part] is None]
+    return f"{', '.join(undefined)} {WHY_UNDEFINED[part]}"
+
+
+def _why_not_recalibrated(answers: Answers, classes: tuple[str, ...]) -> str:
+    for index in answers.considered:
+        if answers.is_class(index).all() or not answers.is_class(index).any():
+            return f"{classes[index]} {WHY_UNDEFINED['roc_auc']}"
+    return "the probabilities separate the classes, or are all the same, and then no slope fits best"
