@@ -17,21 +17,23 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .api import ImagesFailed as ImagesFailed
-    from .api import Run as Run
     from .api import extract_features as extract_features
     from .api import open_cache as open_cache
-    from .api import run_rounds as run_rounds
     from .cache.store import Cache as Cache
     from .errors import IcehouseError as IcehouseError
+    from .judging import Run as Run
+    from .judging import compare_runs as compare_runs
+    from .judging import run_rounds as run_rounds
 
 _HOMES = {
     "Cache": ".cache.store",
     "IcehouseError": ".errors",
     "ImagesFailed": ".api",
-    "Run": ".api",
+    "Run": ".judging",
+    "compare_runs": ".judging",
     "extract_features": ".api",
     "open_cache": ".api",
-    "run_rounds": ".api",
+    "run_rounds": ".judging",
 }
 __all__ = [
     "Cache",
@@ -39,6 +41,7 @@ __all__ = [
     "ImagesFailed",
     "Run",
     "__version__",
+    "compare_runs",
     "extract_features",
     "open_cache",
     "run_rounds",

@@ -1,6 +1,6 @@
-"""What the names of `icehouse` do: each composes the packages below for one job of the user's.
+"""What the names of `icehouse` do with images and caches: each composes the packages below for one job.
 
-The command line calls these functions and nothing below them.
+The command line calls these functions and nothing below them; what is done with vectors is in `judging`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .extract.summary import Progress, Summary
 
 StrPath = str | Path
-
-DEFAULT_HEADS = ("mlp", "svm", "xgboost")
 
 
 class ImagesFailed(UserWarning):
@@ -211,134 +209,3 @@ def _cache_to_write(cache: StrPath) -> Path:
     if not path.name or path.is_dir():
         raise errors.UsageError(f"{str(cache)!r} is a folder; name a file for the cache, such as features.h5.")
     return path.resolve() if path.is_symlink() else path
-
-
-class Run:
-    """The results of all rounds of all heads.
-
-    Parameters
-    ----------
-    document : dict
-        What `icehouse classify --json` prints.
-
-    Attributes
-    ----------
-    document : dict
-    path : Path or None
-        The run folder, if one was written.
-    """
-
-    def __init__(self, document: dict[str, Any]) -> None:
-        self.document = document
-        self.path = Path(document["run"]) if document["run"] is not None else None
-
-    def __repr__(self) -> str:
-        heads = ", ".join(self.document["heads"])
-        return f"<icehouse run of {heads}, {self.document['rounds']} rounds>"
-
-    def table(self, head: str | None = None) -> str:
-        """Return the summary of all heads, or the rounds of one, as text."""
-        from .report import tables
-
-        if head is None:
-            return f"{tables.summary_table(self.document)}\n{tables.DISCLAIMER}"
-        if head not in self.document["heads"]:
-            raise errors.UsageError(f"No head {head!r} in this run: {', '.join(self.document['heads'])}.")
-        return f"{tables.rounds_table(self.document, head)}\n{tables.DISCLAIMER}"
-
-
-def run_rounds(
-    cache: Cache | StrPath,
-    heads: Sequence[str] = DEFAULT_HEADS,
-    rounds: int = 10,
-    *,
-    test_size: float = 0.3,
-    seed: int = 0,
-    positive: str | None = None,
-    layer: str | None = None,
-    test_views: str = "first",
-    labels: StrPath | None = None,
-    jobs: int | None = None,
-    partial: bool = False,
-    out: StrPath | None = None,
-    overwrite: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    note: Callable[[str], None] | None = None,
-) -> Run:
-    """Train and judge heads on a cache's vectors, on the same random splits; TensorFlow is not needed.
-
-    Parameters
-    ----------
-    cache : Cache, str or Path
-    heads : sequence of str
-        Names, with parameters where wanted: `["mlp", "svm:C=10"]`.
-    rounds : int
-        Splits, stratified by class and grouped by patient where patients are known.
-    test_size : float
-        Share of the rows that is tested.
-    seed : int
-        The same seed gives the same numbers.
-    positive : str, optional
-        The positive class of two, where the names do not tell.
-    layer : str, optional
-        Whose vectors, of a cache with several layers; its first one unless told.
-    test_views : str
-        `first` tests each frame by its unaltered view, `mean` by the mean of the scores over all its views.
-    labels : str or Path, optional
-        A CSV file with a column `path` whose label, patient and split take the place of the cache's.
-    jobs : int, optional
-        Rounds that run at once; one per processor unless told.
-    partial : bool
-        Go on although samples of the cache are pending.
-    out : str or Path, optional
-        A run folder to write; an interrupted run goes on there.
-    overwrite : bool
-        Replace another run at `out`.
-    progress, note : callable
-        Told of rounds done, and of what was left out; without `note`, that is a warning.
-
-    Returns
-    -------
-    Run
-
-    Raises
-    ------
-    IcehouseError
-        With one clear sentence; see `icehouse.errors` for the tree.
-    """
-    from .classify import heads as kinds
-    from .classify import problem as problems
-    from .classify import rounds as judging
-    from .classify import runs
-
-    specs = kinds.parse_all(list(heads))
-    protocol = judging.Protocol(rounds=rounds, test_size=test_size, seed=seed, jobs=jobs, test_views=test_views)
-    protocol.check()
-    opened = cache if isinstance(cache, Cache) and labels is None else Cache(_path_of(cache))
-    try:
-        unnamed = opened.relabel(labels) if labels is not None else 0
-        problem = problems.from_cache(opened, positive=positive, partial=partial, layer=layer)
-    finally:
-        if opened is not cache:
-            opened.close()
-    kept = [f"{labels} does not name {unnamed} of the samples: they keep their labels."] if unnamed else []
-    for text in (*kept, *problem.notes):
-        if note is not None:
-            note(text)
-        else:
-            warnings.warn(text, stacklevel=2)
-    document = judging.run(
-        problem,
-        specs,
-        protocol,
-        opened.header.fingerprints[problem.layer],
-        made_with=runs.made_with(opened) if out is not None else None,
-        out=Path(out) if out is not None else None,
-        overwrite=overwrite,
-        progress=progress,
-    )
-    return Run(document)
-
-
-def _path_of(cache: Cache | StrPath) -> StrPath:
-    return cache.path if isinstance(cache, Cache) else cache

@@ -12,6 +12,7 @@ import click
 
 from . import __version__
 from .cache.commands import cache
+from .classify.commands import classify, compare
 from .console import (
     FAILED_IMAGES,
     Group,
@@ -23,6 +24,7 @@ from .console import (
     quiet_option,
     show,
 )
+from .experiment_command import run
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -147,65 +149,6 @@ def extract(
 
 
 @main.command()
-@click.argument("cache", type=click.Path())
-@click.option("-o", "--output", "out", type=click.Path(), required=True, help="The run folder to write.")
-@click.option(
-    "--head",
-    "heads",
-    multiple=True,
-    help="A head, such as svm or svm:C=10; may be repeated. See: icehouse heads.  [default: mlp, svm, xgboost]",
-)
-@click.option("--rounds", type=click.IntRange(1), default=10, show_default=True, help="Random splits.")
-@click.option(
-    "--test-size",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.3,
-    show_default=True,
-    help="Share of the images that is tested.",
-)
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed gives the same numbers."
-)
-@click.option("--positive", help="The positive class of two, where the names do not tell.")
-@click.option("--layer", help="Whose vectors, of a cache with several layers.  [default: the first]")
-@click.option(
-    "--test-views",
-    type=click.Choice(["first", "mean"]),
-    default="first",
-    show_default=True,
-    help="Test a picture itself, or the mean of the scores over its views.",
-)
-@click.option(
-    "--labels", type=click.Path(), help="A CSV file (path, label, patient, ...) in place of the cache's labels."
-)
-@click.option(
-    "--jobs", type=click.IntRange(1), help="Rounds at once; one per processor unless told. Changes no number."
-)
-@click.option("--partial", is_flag=True, help="Go on although samples of the cache are pending.")
-@click.option("--overwrite", is_flag=True, help="Replace another run in the same folder.")
-@json_option
-@quiet_option
-@debug_option
-def classify(cache: str, heads: tuple[str, ...], as_json: bool, quiet: bool, **options: Any) -> None:
-    """Train and judge heads on a cache's vectors, all on the same random splits.
-
-    Splits are stratified by class, and grouped by patient where patients are known. TensorFlow is not needed.
-    """
-    from . import api
-    from .report import progress, tables
-
-    with progress.bar("Judging", shown=not quiet) as update:
-        run = api.run_rounds(
-            cache,
-            heads or api.DEFAULT_HEADS,
-            progress=lambda done, total: update(done, total, "rounds"),
-            note=note(quiet),
-            **options,
-        )
-    show(run.document, as_json, tables.run_tables)
-
-
-@main.command()
 @click.argument("folder", type=click.Path(), default="icehouse-demo")
 @click.option("--ct", is_flag=True, help="Draw CT sequences, and take the slices that show the lung open.")
 @quiet_option
@@ -213,7 +156,7 @@ def classify(cache: str, heads: tuple[str, ...], as_json: bool, quiet: bool, **o
 def demo(folder: str, ct: bool, quiet: bool) -> None:
     """Go the whole way on synthetic chest X-rays, in FOLDER (icehouse-demo unless told)."""
     from . import demo as demonstration
-    from .report import progress, tables
+    from .report import progress, results, tables
 
     with progress.bar("Demo", shown=not quiet) as update:
         made = demonstration.demo(
@@ -221,10 +164,10 @@ def demo(folder: str, ct: bool, quiet: bool) -> None:
             ct=ct,
             drawing=lambda done, total: update(done, total, "drawn"),
             extracting=lambda now: update(now.done, now.total, progress.extraction_words(now)),
-            judging=lambda done, total: update(done, total, "rounds"),
+            classifying=lambda done, total: update(done, total, "rounds"),
             note=note(quiet),
         )
-    click.echo(tables.run_tables(made["run"].document))
+    click.echo(results.run_tables(made["run"].document))
     click.echo(tables.demo_text(made))
 
 
@@ -317,4 +260,5 @@ def heads(as_json: bool) -> None:
     show(survey.list_heads(), as_json, tables.heads_text)
 
 
-main.add_command(cache)
+for command in (cache, classify, compare, run):
+    main.add_command(command)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import api, errors
+from . import api, errors, judging
 
 if TYPE_CHECKING:
     from .extract.summary import Progress
@@ -25,7 +25,7 @@ def demo(
     ct: bool = False,
     drawing: Callable[[int, int], None] = lambda done, total: None,
     extracting: Callable[[Progress], None] = lambda _: None,
-    judging: Callable[[int, int], None] = lambda done, total: None,
+    classifying: Callable[[int, int], None] = lambda done, total: None,
     note: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Make synthetic chest X-rays and go the whole way with them: extract, then ten rounds of three heads.
@@ -36,7 +36,7 @@ def demo(
         Made anew; it gets the images of two scanners, a cache for each, and the run.
     ct : bool
         Make CT sequences in place of the X-rays, of which the slices with open lungs are taken; one scanner.
-    drawing, extracting, judging, note : callable
+    drawing, extracting, classifying, note : callable
         Told of the progress of each part.
 
     Returns
@@ -66,7 +66,7 @@ def demo(
         api.extract(paths[name], cache, backbone=BACKBONE, frames=frames, progress=extracting)
         paths[cache.stem] = cache
     note(f"icehouse classify {paths['features']} -o {target / 'run'}")
-    run = api.run_rounds(paths["features"], out=target / "run", progress=judging, note=note)
+    run = judging.run_rounds(paths["features"], out=target / "run", progress=classifying, note=note)
     return {"run": run, **paths}
 
 

@@ -27,7 +27,7 @@ from ..cache import atomic
 from ..cache.store import Cache
 from .metrics import Judgement
 from .problem import Problem
-from .splits import Splits
+from .sides import Splits
 
 FORMAT = "icehouse-run"
 FORMAT_VERSION = 2
@@ -103,6 +103,7 @@ class RunFolder:
         self.path = path
         self.plan = plan
         self.made_with = made_with
+        self._splits: dict[str, NDArray[Any]] | None = None
         try:
             self._claim(overwrite)
         except PermissionError:
@@ -114,23 +115,45 @@ class RunFolder:
         note = self._note()
         if note is None and self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise errors.OutputExists(f"{self.path} exists and is not a run. Choose another name.")
+        self._stale = False
         if note is not None and (note["finished"] or note["plan"] != self.plan):
-            if not overwrite and self._holds_results():
+            self._stale = self._holds_results()
+            if not overwrite and self._stale:
                 state = "a finished run" if note["finished"] else "an unfinished run with other settings"
                 raise errors.OutputExists(
-                    f"{self.path} holds {state}. Choose another name, or replace it with --overwrite."
+                    f"{self.path} holds {state}{self._differing(note)}. Choose another name, or replace it "
+                    "with --overwrite."
                 )
-            self._empty()
+            if not self._stale:
+                self._empty()
         self.path.mkdir(exist_ok=True)
         (self.path / "rounds").mkdir(exist_ok=True)
-        self._write_note(finished=False)
+        if not self._stale:
+            self._write_note(finished=False)
+
+    def _differing(self, note: dict[str, Any]) -> str:
+        """Return what another plan has other than this one, in a few words."""
+        held = note["plan"] if isinstance(note["plan"], dict) else {}
+        names = [name for name in {**held, **self.plan} if held.get(name) != self.plan.get(name)]
+        return f" (other: {', '.join(names[:4])})" if names and not note["finished"] else ""
+
+    def _replace(self) -> None:
+        """Remove what is overwritten: no sooner than there is something to take its place."""
+        if self._stale:
+            self._stale = False
+            self._empty()
+            self._write_note(finished=False)
+            if self._splits is not None:
+                self._write_npz("splits.npz", **self._splits)
 
     def _holds_results(self) -> bool:
         return any((self.path / "rounds").glob("*.npz")) or (self.path / "results.json").exists()
 
     def records(self) -> list[Record]:
         """Return the rounds that are finished; a damaged record counts as missing."""
-        found = []
+        found: list[Record] = []
+        if self._stale:
+            return found
         for path in sorted((self.path / "rounds").glob("*.npz")):
             try:
                 found.append(read_record(path))
@@ -140,8 +163,7 @@ class RunFolder:
 
     def save_splits(self, problem: Problem, splits: Splits) -> None:
         """Write which rows each split trains on and tests, and what each row is."""
-        self._write_npz(
-            "splits.npz",
+        self._splits = dict(
             kind=np.array(splits.kind),
             names=np.array(splits.names),
             train=splits.train,
@@ -152,10 +174,14 @@ class RunFolder:
             path=problem.path,
             patient=problem.patient,
             label=np.array(problem.classes)[problem.y],
+            **_of_unlabelled(problem),
         )
+        if not self._stale:
+            self._write_npz("splits.npz", **self._splits)
 
     def save(self, head_number: int, record: Record) -> None:
         """Write one finished round."""
+        self._replace()
         about = {
             "head": record.head,
             "number": record.number,
@@ -173,11 +199,12 @@ class RunFolder:
             **{name: getattr(record, name) for name in _ARRAYS},
         )
 
-    def finish(self, document: dict[str, Any]) -> None:
-        """Write the results, and that the run is finished."""
+    def finish(self, document: dict[str, Any], *, finished: bool = True) -> None:
+        """Write the results, and whether the run is finished: a head that was stopped can go on later."""
+        self._replace()
         text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
         atomic.write_bytes(self.path / "results.json", text.encode())
-        self._write_note(finished=True)
+        self._write_note(finished=finished)
 
     def _note(self) -> dict[str, Any] | None:
         path = self.path / "run.json"
@@ -216,19 +243,33 @@ class RunFolder:
         atomic.write_bytes(self.path / name, buffer.getvalue())
 
 
+def _of_unlabelled(problem: Problem) -> dict[str, NDArray[Any]]:
+    """Return what each unlabelled row is, as records count them; the label is its patient's."""
+    rows = problem.unlabelled
+    if rows is None:
+        return {}
+    told: dict[str, NDArray[Any]] = {
+        "content": rows.content,
+        "frame": rows.frame,
+        "path": rows.path,
+        "patient": rows.patient,
+    }
+    told["label"] = np.array(problem.classes)[rows.y]
+    return {f"unlabelled_{name}": values for name, values in told.items()}
+
+
 def made_with(cache: Cache) -> dict[str, Any]:
     """Return what a run on `cache` should note beside its plan: the cache, its recipe, the libraries."""
-    import scipy
-    import sklearn
-    import xgboost
+    from importlib.metadata import version  # importing them for it would take half a second
 
+    libraries = ("numpy", "scipy", "scikit-learn", "xgboost")
     return {
         "cache": str(cache.path),
         "labels": str(cache.labels_from) if cache.labels_from else None,
         "recipe": dict(cache.header.recipe),
         "selection": dict(cache.header.selection),
         "python": platform.python_version(),
-        "libraries": {library.__name__: library.__version__ for library in (np, scipy, sklearn, xgboost)},
+        "libraries": {name: version(name) for name in libraries},
     }
 
 

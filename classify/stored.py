@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import errors
 from .runs import FORMAT, FORMAT_VERSION, Record, read_record
-from .splits import Splits
+from .sides import Splits
 
 _FAULTS = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
@@ -60,7 +60,9 @@ class StoredRun:
             try:
                 found.append(read_record(path))
             except _FAULTS:
-                raise errors.RunError(f"{path} is damaged. Repeat the run's command, which mends it.") from None
+                raise errors.RunError(
+                    f"{path} is damaged. Repeat the run's command with --overwrite."
+                ) from None
         order = {head: number for number, head in enumerate(self.plan["heads"])}
         return sorted(found, key=lambda record: (order[record.head], record.number))
 
@@ -94,5 +96,7 @@ def read_run(path: Path) -> StoredRun:
             names = ("content", "frame", "path", "patient", "label")
             content, frame, files, patient, label = (file[name] for name in names)
     except _FAULTS:
-        raise errors.RunError(f"{path / 'splits.npz'} is missing or damaged. Repeat the run.") from None
+        raise errors.RunError(
+            f"{path / 'splits.npz'} is missing or damaged. Repeat the run's command with --overwrite."
+        ) from None
     return StoredRun(path, plan, finished, splits, content, frame, files, patient, label)

@@ -7,9 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 
 @contextmanager
 def bar(description: str, *, shown: bool) -> Iterator[Callable[[int, int, str], None]]:
@@ -24,6 +21,9 @@ def bar(description: str, *, shown: bool) -> Iterator[Callable[[int, int, str], 
     if not shown or not sys.stderr.isatty():
         yield lambda done, total, words: None
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),

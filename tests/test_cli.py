@@ -152,11 +152,8 @@ def test_the_lists_name_everything(icehouse) -> None:
     assert len(names) == 32
     assert {"inceptionv3", "vgg16", "densenet121", "efficientnetv2l", "nasnetmobile"} <= names
     assert {listing["backbone"] for listing in json.loads(icehouse("weights", "--json").stdout)} == names
-    assert [head["name"] for head in json.loads(icehouse("heads", "--json").stdout)] == [
-        "mlp",
-        "svm",
-        "xgboost",
-    ]
+    heads = [head["name"] for head in json.loads(icehouse("heads", "--json").stdout)]
+    assert heads == ["mlp", "mlp-bn", "svm", "xgboost", "logistic", "knn", "lda", "forest", "pyramid", "dummy"]
     assert "2048" in icehouse("backbones").stdout
     assert "hidden=64-32" in icehouse("heads").stdout
     assert icehouse("--version").stdout.startswith("icehouse ")

@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from icehouse import errors, open_cache, run_rounds
 from icehouse.classify import heads, problem, rounds
+from icehouse.classify.fitting import Ready, one_round
+from icehouse.classify.protocol import Round
+from icehouse.classify.splits import Splits
+from sklearn.linear_model import RidgeClassifier
 
 
 @pytest.fixture
@@ -33,10 +37,11 @@ def test_the_document_is_what_others_rely_on(cache_path) -> None:
     assert list(document["heads"]) == ["mlp", "svm", "xgboost"]
     for metrics in document["heads"].values():
         assert " ".join(metrics) == (
-            "loss accuracy balanced_accuracy precision npv sensitivity specificity f1 roc_auc"
+            "loss accuracy balanced_accuracy precision npv sensitivity specificity f1 roc_auc pr_auc mcc brier "
+            "calibration_slope calibration_intercept ece"
         )
         for entry in metrics.values():
-            assert {"mean", "std", "worst", "best", "rounds"} <= set(entry)
+            assert {"mean", "std", "worst", "best", "low", "high", "rounds"} <= set(entry)
             assert len(entry["rounds"]) == 3
             assert "reason" in entry or None not in entry["rounds"]
     assert document["heads"]["svm"]["loss"]["mean"] is None
@@ -71,8 +76,10 @@ def test_scaling_learns_from_the_training_part_only(make_cache, two_clouds) -> N
     moved[tested] += 1000
     fitted = [spec.build(0).fit(X[~tested], given.y[~tested]) for X in (given.X, moved)]
     np.testing.assert_array_equal(fitted[0][0].mean_, fitted[1][0].mean_)
-    record = rounds._one_round(given, tested, spec, 0, rounds.Protocol())
-    np.testing.assert_allclose(record.scores[:, 1], fitted[0].decision_function(given.X[tested]), rtol=1e-12)
+    parted = Splits("columns", ("own",), ~tested[None], tested[None], np.zeros((1, 0), dtype=bool))
+    ready = Ready(given, parted, 0, rounds.Protocol())
+    record = one_round(ready, spec, Round(0, 0, 0))
+    np.testing.assert_allclose(record.scores[:, 1], fitted[0].decision_function(given.X[tested]), atol=1e-4)
 
 
 def test_rounds_leave_the_vectors_as_they_were(make_cache, two_clouds) -> None:
@@ -147,15 +154,19 @@ def test_a_folder_that_is_no_run_is_never_written_into(cache_path, tmp_path) -> 
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize("head", ["mlp:learning_rate=1e30", "xgboost:objective=binary:logitraw"])
+@pytest.mark.parametrize("head", ["mlp:learning_rate=1e30", "mlp:learning_rate=1e30,epochs=2"])
 def test_answers_that_are_no_probabilities_are_an_error_of_the_head(cache_path, head) -> None:
     with pytest.raises(errors.HeadError, match="no probabilities"), np.errstate(all="ignore"):
         run_rounds(cache_path, [head], rounds=1, jobs=1)
 
 
 def test_a_head_that_refuses_its_parameters_is_named_and_leaves_no_run_in_the_way(cache_path, tmp_path) -> None:
-    with pytest.raises(errors.HeadError, match=r"Head svm:C=-1 failed in round \d: .*'C' parameter"):
+    with pytest.raises(errors.UsageError, match=r"svm:C=-1"):
         run_rounds(cache_path, ["svm:C=-1"], rounds=2, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    own = ("own", RidgeClassifier(alpha=-5.0))
+    with pytest.raises(errors.HeadError, match=r"Head own failed in round \d: .*'alpha' parameter"):
+        run_rounds(cache_path, [own], rounds=2, out=tmp_path / "run")
     run_rounds(cache_path, ["svm"], rounds=2, out=tmp_path / "run")
 
 
@@ -181,19 +192,23 @@ def test_the_tables_show_each_round_then_average_worst_and_better(cache_path) ->
     firsts = [line.split()[0] for line in lines if line.strip()]
     assert firsts[0] == "mlp"
     position = firsts.index("round")
-    assert [word for word in firsts[position:] if not word.startswith("─")][:7] == [
+    assert [word for word in firsts[position:] if not word.startswith("─")][:9] == [
         "round",
         "1",
         "2",
         "3",
         "average",
+        "95",
+        "to",
         "worst",
         "better",
     ]
     accuracy = result.document["heads"]["mlp"]["accuracy"]
     average = next(line for line in lines if line.split()[:1] == ["average"])
     assert average.split()[2] == f"{accuracy['mean']:.4f}"
-    assert "108 judgements of 120 images over 3 rounds" in result.table("mlp")
+    assert "108 judgements of {} images over 3 rounds".format(
+        result.document["tested"]["rows"]
+    ) in result.table("mlp")
     assert "not a medical device" in result.table()
     assert "–" in result.table("svm")
     assert "loss: defined in 0 of 3 rounds: this head gives scores, not probabilities" in result.table("svm")

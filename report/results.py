@@ -1,0 +1,202 @@
+"""The results of a run as text: what the terminal shows and `Run.table()` returns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from ..classify.comparison import spoken
+from .comparison import differences_text, meaning
+from .tables import DISCLAIMER, plain_text, text_table
+
+HEADINGS = {
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "precision": "precision",
+    "npv": "NPV",
+    "f1": "F1",
+    "roc_auc": "ROC-AUC",
+    "pr_auc": "PR-AUC",
+    "mcc": "MCC",
+    "brier": "Brier",
+}
+"""The metrics in the order of the columns, and what each column is headed."""
+_CALIBRATION = {"calibration_slope": "calibration slope", "calibration_intercept": "intercept", "ece": "ECE"}
+_WITH_INTERVAL = ("accuracy", "balanced_accuracy", "roc_auc")
+_HEADS_ABREAST = 5
+_PAIRS_SHOWN = 10
+_ROUNDS_SHOWN = 20
+"""A longer run's rounds are left out of a table, and in its folder."""
+
+
+def rounds_table(document: dict[str, Any], head: str) -> str:
+    """Return one head's rounds as the TRV paper shows them: a row a round, then average, worst and better."""
+    metrics = document["heads"][head]
+    names = document["round_names"]
+    rows: list[Sequence[str] | None] = []
+    if len(names) <= _ROUNDS_SHOWN:
+        rows = [
+            [name, *(_number(metrics[metric]["rounds"][number]) for metric in HEADINGS)]
+            for number, name in enumerate(names)
+        ]
+        rows.append(None)
+    for label, key in (
+        ("average", "mean"),
+        ("95 % from", "low"),
+        ("to", "high"),
+        ("worst", "worst"),
+        ("better", "best"),
+    ):
+        rows.append([label, *(_number(metrics[metric][key]) for metric in HEADINGS)])
+    table = text_table(head, ["round", *HEADINGS.values()], rows)
+    return "\n".join([table, *_undefined(metrics), "", confusion_table(document, head)])
+
+
+def confusion_table(document: dict[str, Any], head: str) -> str:
+    """Return one head's confusion matrices summed over rounds, as counts and shares of each true class."""
+    matrix = document["confusion"][head]["sum"]
+    judgements = sum(map(sum, matrix))
+    rows = []
+    for name, counts in zip(document["classes"], matrix, strict=True):
+        total = sum(counts)
+        cells = [f"{count} ({count / total:.1%})" if total else str(count) for count in counts]
+        rows.append([name, *cells])
+    count = f"{document['rounds']} round{'s' if document['rounds'] != 1 else ''}"
+    title = f"{head}: {judgements} judgements of {document['tested']['rows']} images over {count}"
+    return text_table(title, ["true class", *(f"as {name}" for name in document["classes"])], rows)
+
+
+def summary_table(document: dict[str, Any]) -> str:
+    """Return heads side by side, a few at a time: mean ± standard deviation of each metric over the rounds."""
+    heads = list(document["heads"].items())
+    count = document["rounds"]
+    title = f"Mean ± standard deviation over {count} round{'s' if count != 1 else ''}; {_about(document)}"
+    tables: list[str] = []
+    for start in range(0, len(heads), _HEADS_ABREAST):
+        few = dict(heads[start : start + _HEADS_ABREAST])
+        rows = [
+            [heading, *(_mean_and_std(metrics[name]) for metrics in few.values())]
+            for name, heading in {**HEADINGS, **_CALIBRATION}.items()
+            if any(metrics[name]["mean"] is not None for metrics in few.values())
+        ]
+        tables.append(text_table("" if tables else title, ["", *few], rows))
+    return "\n\n".join(tables)
+
+
+def intervals_table(document: dict[str, Any]) -> str:
+    """Return each head's mean and 95 % interval of what is quoted most."""
+    rows = [
+        [head, *(_with_interval(metrics[name]) for name in _WITH_INTERVAL)]
+        for head, metrics in document["heads"].items()
+    ]
+    headings = ["", *(HEADINGS[name] for name in _WITH_INTERVAL)]
+    return text_table("Mean and 95 % interval", headings, rows) + f"\n{document['interval']}"
+
+
+def summary_text(document: dict[str, Any]) -> str:
+    """Return what all heads' tables have in common: summary, intervals, comparison, controls."""
+    parts = [text for text in document["notes"] if text.startswith("LEAK")]
+    parts += [f"Head {stop['head']} was stopped: {_stopped(stop)}" for stop in document["stopped"]]
+    if document["heads"]:
+        parts += [summary_table(document), intervals_table(document)]
+    if lines := [*_tuned(document), *_spread(document)]:
+        parts.append("\n".join(lines))
+    if pairs := document["comparison"]["pairs"]:
+        name = spoken(document["comparison"]["metric"])
+        few = len(pairs) <= _PAIRS_SHOWN
+        text = differences_text(pairs) if few else f"{meaning(pairs)} icehouse compare shows them all."
+        parts.append(f"Heads compared by {name}. {text}")
+    if document["controls"] is not None:
+        parts.append(controls_text(document["controls"]))
+    return "\n\n".join(parts)
+
+
+def run_tables(document: dict[str, Any]) -> str:
+    """Return everything that `icehouse classify` shows: a table a head, the summary, the disclaimer."""
+    parts = [rounds_table(document, head) for head in document["heads"]]
+    return "\n\n".join([*parts, summary_text(document), DISCLAIMER])
+
+
+def controls_text(controls: dict[str, Any]) -> str:
+    """Return the verdict of each control, alarms marked."""
+    found = [(name, controls[name]) for name in ("majority", "permuted", "pixels")]
+    found += [("origin", entry) for entry in controls["origin"]]
+    lines = [f"  {'!' if entry['alarm'] else ' '} {name}: {entry['verdict']}" for name, entry in found]
+    return "\n".join(["Controls", *lines])
+
+
+def _tuned(document: dict[str, Any]) -> list[str]:
+    """Say what tuning chose most often for each head."""
+    lines = []
+    for head, chosen in (document["tuned"] or {}).items():
+        counts = Counter(
+            ", ".join(f"{name}={plain_text(value)}" for name, value in each.items()) for each in chosen
+        )
+        choices = [f"{text} ({count} of {len(chosen)} rounds)" for text, count in counts.most_common(3) if text]
+        lines += [f"Tuned {head}: {'; '.join(choices)}"] if choices else []
+    return lines
+
+
+def _spread(document: dict[str, Any]) -> list[str]:
+    """Say how much of the spread of accuracy is the split's and how much the seed's, where that can be told."""
+    lines = []
+    for head, spreads in document["spread"].items():
+        split, seed = spreads["accuracy"]["split"], spreads["accuracy"]["seed"]
+        if seed is not None:
+            whole = "–" if split is None else f"{split:.4f}"
+            lines.append(
+                f"Spread of {head}'s accuracy (standard deviation): {whole} by split, {seed:.4f} by seed"
+            )
+    return lines
+
+
+def _stopped(stop: dict[str, Any]) -> str:
+    return (
+        f"{stop['rounds']} of {stop['of']} rounds were done in {stop['seconds']:g} s. The same command with a "
+        "larger time budget goes on there."
+    )
+
+
+def _about(document: dict[str, Any]) -> str:
+    if document["grouped"]:
+        unit = f"grouped by {document['patients']} patients"
+    else:
+        unit = "no patients known" if document["patients"] is None else "patients disregarded"
+    if document["positive"] is not None:
+        return f"{unit}, positive class: {document['positive']}"
+    return f"{unit}, {len(document['classes'])} classes (one against the rest, averaged)"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _mean_and_std(entry: dict[str, Any]) -> str:
+    if entry["mean"] is None:
+        return "–"
+    spread = "" if entry["std"] is None else f" ± {entry['std']:.3f}"
+    return f"{entry['mean']:.3f}{spread}"
+
+
+def _with_interval(entry: dict[str, Any]) -> str:
+    if entry["mean"] is None:
+        return "–"
+    interval = "" if entry["low"] is None else f" ({entry['low']:.3f} to {entry['high']:.3f})"
+    return f"{entry['mean']:.3f}{interval}"
+
+
+def _undefined(metrics: dict[str, Any]) -> list[str]:
+    """Say why there is a dash in the table."""
+    notes = []
+    for name, heading in HEADINGS.items():
+        entry = metrics[name]
+        if "defined" in entry:
+            count = (
+                f"{entry['defined']} of {len(entry['rounds'])} round{'s' if len(entry['rounds']) > 1 else ''}"
+            )
+            notes.append(f"  {heading}: defined in {count}: {entry['reason']}")
+    return notes
