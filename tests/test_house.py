@@ -22,9 +22,11 @@ FLOORS = {
     "classify": 2,
     "report": 3,
     "api": 4,
+    "judging": 4,
     "survey": 4,
     "console": 4,
     "demo": 5,
+    "experiment": 5,
     "cli": 6,
 }
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "openvino"}
@@ -36,7 +38,7 @@ def modules() -> list[Path]:
 
 def room_of(path: Path) -> str:
     relative = path.relative_to(ROOT)
-    if relative.name == "commands.py":  # a group of the command line that stands beside the room it serves
+    if relative.stem.endswith(("commands", "_command")):  # of the command line, beside the room that they serve
         return "cli"
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem
 
