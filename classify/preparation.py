@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .. import errors
 from .problem import Problem
 
-BLOCK_ROWS = 4096
+BLOCK_ROWS = 1024
 """Rows that are worked on at once, so that nothing is held twice."""
 
 Vectors = NDArray[np.floating[Any]]

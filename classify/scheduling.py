@@ -25,7 +25,7 @@ from .protocol import Protocol, Round
 from .runs import Record
 from .splits import Splits
 
-LARGE = 256_000_000
+LARGE = 64_000_000
 """Bytes of vectors from which on only one split is made ready at a time, to take less memory."""
 
 
