@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .comparison import compare_heads
 from .controls import controls
@@ -91,7 +92,7 @@ def document_of(
             "metric": protocol.metric,
             "pairs": compare_heads(problem, splits, records, counted, metric=protocol.metric, **asked),
         },
-        "controls": _controls(problem, splits, specs, protocol, records, summaries)
+        "controls": _controls(problem, splits, specs, protocol, records, summaries, counted)
         if protocol.controls
         else None,
         "confusion": {head: _confusion(rounds) for head, rounds in records.items()},
@@ -126,6 +127,7 @@ def _controls(
     protocol: Protocol,
     records: dict[str, list[Record]],
     summaries: dict[str, dict[str, Any]],
+    counted: NDArray[np.int64],
 ) -> dict[str, Any]:
     """Return the controls, which compare what the heads found in each split."""
     found = {
@@ -144,7 +146,7 @@ def _controls(
         found,
         intervals,
         seed=protocol.seed,
-        units=units(problem),
+        units=counted,
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .. import errors
 from .heads import Spec
+from .kernels import balanced_accuracy
 
 FOLDS = 3
 _ATTEMPTS = 100
@@ -108,5 +109,4 @@ def _balanced_accuracy(
     train, test = fold
     weights = {"sample_weight": sample_weight[train]} if sample_weight is not None and spec.head.weighs else {}
     fitted = spec.estimator(seed, widths).set_params(**candidate).fit(X[train], y[train], **weights)
-    right = np.asarray(fitted.predict(X[test])) == y[test]
-    return float(np.mean([right[y[test] == label].mean() for label in np.unique(y[test])]))
+    return balanced_accuracy(y[test], np.asarray(fitted.predict(X[test])))
