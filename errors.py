@@ -24,6 +24,9 @@ IcehouseError                    1  something failed, with one clear message
     ClassesError                 1  labels, classes or patients do not allow what was asked (also ValueError)
     HeadError                    1  a head refused its parameters or the data
     RunError                     1  a run folder cannot be read or resumed
+    BundleError                  1  a bundle cannot be made, read or used on these data
+        BundleDamaged            1  not a bundle, a damaged or altered one, or of a newer format
+    TrainingOverlap              1  training images or patients are among what a head is to be judged on
     Interrupted                130  stopped by the user; says what is safe
 """
 
@@ -126,6 +129,18 @@ class HeadError(IcehouseError):
 
 
 class RunError(IcehouseError):
+    pass
+
+
+class BundleError(IcehouseError):
+    pass
+
+
+class BundleDamaged(BundleError):
+    pass
+
+
+class TrainingOverlap(IcehouseError):
     pass
 
 

@@ -6,6 +6,7 @@ arrays mean is said by `tabular`.
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from collections.abc import Mapping
@@ -27,12 +28,25 @@ VECTORS = ("X", "vectors", "features", "embeddings")
 _MARKS = ("recipe", "fingerprint", "layer")
 _OWN = "column/"
 _MAX_MEMBERS = 1000
+_MAX_AXES = 32
 _PIECE = 16_000_000
+_LONGEST_HEAD = 10_000
+"""Bytes; what NumPy itself holds to be safe, and it reads first what a head of format 2 may announce: 4 GB."""
 
 
 @dataclass(frozen=True)
-class _Head:
-    """What the head of an array says: its shape, order and type, and how many bytes of it follow."""
+class Head:
+    """What the head of an array in NumPy's own format says.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    fortran : bool
+        Whether the first index runs quickest.
+    kind : dtype
+    bytes : int
+        How many follow the head; unless the type holds objects, as many as the shape takes.
+    """
 
     shape: tuple[int, ...]
     fortran: bool
@@ -131,12 +145,12 @@ def read_npy(path: Path, column: str | None) -> tuple[NDArray[np.float32], Colum
     if column is not None:
         raise errors.UsageError(f"{path} holds one array without a name: leave out --column.")
     with tabular.reading(path), path.open("rb") as stream:
-        head = _head(stream, path.stat().st_size, str(path))
+        head = read_head(stream, path.stat().st_size, str(path))
         tabular.check_shape(head.shape, head.kind, str(path))
-        return tabular.as_vectors(_read(stream, head, str(path)), path), Columns(path, {}, {})
+        return tabular.as_vectors(read_values(stream, head, str(path)), path), Columns(path, {}, {})
 
 
-def _choose(heads: Mapping[str, _Head], column: str | None, path: Path) -> str:
+def _choose(heads: Mapping[str, Head], column: str | None, path: Path) -> str:
     """Return which array holds the vectors."""
     if column is not None:
         if column in heads:
@@ -157,13 +171,13 @@ def _choose(heads: Mapping[str, _Head], column: str | None, path: Path) -> str:
     )
 
 
-def _listed(heads: Mapping[str, _Head]) -> str:
+def _listed(heads: Mapping[str, Head]) -> str:
     shown = [f"{name} {head.shape} {head.kind}" for name, head in heads.items()]
     return ", ".join(shown[:20]) or "none"
 
 
 def _said(
-    heads: Mapping[str, _Head], candidates: list[str], rows: int, path: Path
+    heads: Mapping[str, Head], candidates: list[str], rows: int, path: Path
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return which arrays have one text or number a row, and which do not."""
     fits = {
@@ -186,38 +200,73 @@ def _said(
     return [name for name in candidates if name in fits], tuple(name for name in candidates if name not in fits)
 
 
-def _head_in(archive: zipfile.ZipFile, name: str, path: Path) -> _Head:
+def _head_in(archive: zipfile.ZipFile, name: str, path: Path) -> Head:
     member = archive.getinfo(f"{name}.npy")
     with archive.open(member) as stream:
-        return _head(stream, member.file_size, f"{path}: {name}")
+        return read_head(stream, member.file_size, f"{path}: {name}")
 
 
 def _read_in(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
     member = archive.getinfo(f"{name}.npy")
     where = f"{path}: {name}"
     with archive.open(member) as stream:
-        head = _head(stream, member.file_size, where)
+        head = read_head(stream, member.file_size, where)
         tabular.check_type(head.kind, where)
-        return _read(stream, head, where)
+        return read_values(stream, head, where)
 
 
-def _head(stream: IO[bytes], size: int, where: str) -> _Head:
-    """Return what the head of an array says, which must agree with the `size` of the file or member."""
-    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    version = npy.read_magic(stream)
-    if version not in readers:  # version 3 exists for the sake of structured arrays
+def read_head(stream: IO[bytes], size: int, where: str) -> Head:
+    """Return what the head of an array says, and leave the stream where its numbers begin.
+
+    Parameters
+    ----------
+    stream : binary file
+    size : int
+        Bytes of the whole array, its head among them, which the head must agree with.
+    where : str
+        The file, and the array in it, for messages.
+
+    Raises
+    ------
+    SourceError
+        If it is no array, or cannot be as long as its head announces.
+    """
+    try:
+        version = npy.read_magic(stream)
+    except ValueError:
+        raise errors.SourceError(f"{where} is damaged: it does not begin as NumPy's arrays do.") from None
+    widths = {(1, 0): 2, (2, 0): 4}
+    if version not in widths:  # version 3 exists for the sake of structured arrays
         raise errors.SourceError(f"{where} is an array of NumPy's format {version[0]}, which holds no vectors.")
-    shape, fortran, kind = readers[version](stream)
-    length = size - stream.tell()
-    if min(shape, default=0) < 0 or (not kind.hasobject and math.prod(shape) * kind.itemsize != length):
+    announced = stream.read(widths[version])
+    length = int.from_bytes(announced, "little")
+    if length > _LONGEST_HEAD:
+        raise errors.SourceError(f"{where} is damaged: its head announces a length of {length} bytes.")
+    text = io.BytesIO(announced + stream.read(length))
+    reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    try:
+        shape, fortran, kind = reader(text)
+    except Exception:  # the text is evaluated as Python's literals, which fails in whatever way it pleases
+        raise errors.SourceError(f"{where} is damaged: its head cannot be read.") from None
+    if len(shape) > _MAX_AXES or not all(0 <= length < 2**63 for length in shape):
+        raise errors.SourceError(f"{where} is damaged: its head announces a shape that no array has.")
+    follow = size - stream.tell()
+    if not kind.hasobject and math.prod(shape) * kind.itemsize != follow:
         raise errors.SourceError(
-            f"{where} is damaged: it has {length} bytes, and its head announces {kind} of shape {shape}."
+            f"{where} is damaged: it has {follow} bytes, and its head announces {str(kind)[:80]} of shape "
+            f"{shape}."
         )
-    return _Head(shape, fortran, kind, length)
+    return Head(shape, fortran, kind, follow)
 
 
-def _read(stream: IO[bytes], head: _Head, where: str) -> NDArray[Any]:
-    """Return the array that follows its head."""
+def read_values(stream: IO[bytes], head: Head, where: str) -> NDArray[Any]:
+    """Return the array that follows its head, taking no more memory than it and a piece.
+
+    Raises
+    ------
+    SourceError
+        If the stream ends early.
+    """
     flat = np.empty(math.prod(head.shape), dtype=head.kind)
     view = flat.view(np.uint8)
     done = 0

@@ -74,6 +74,9 @@ def open_file(path: Path) -> h5py.File:
         raise errors.CacheError(f"No permission to read {path}.") from None
     except OSError as error:
         reason = "it is truncated" if "truncated" in str(error) else "it is not an HDF5 file, or damaged"
+        with path.open("rb") as file:
+            if file.read(4) == b"PK\x03\x04":
+                reason = "it is a zip file, such as a bundle is, which icehouse bundle info shows"
         raise errors.CacheDamaged(f"{path} cannot be opened: {reason}.") from None
 
 

@@ -52,5 +52,5 @@ def check(now: Vectors, then: Vectors, sentence: str, *, accept: bool) -> float:
     """
     found = distance(now, then)
     if not accept and not found <= TOLERANCE:
-        raise errors.CanaryDrift(sentence.format(f"{found:.1e} (allowed: {TOLERANCE:.0e})"))
+        raise errors.CanaryDrift(sentence.replace("{}", f"{found:.1e} (allowed: {TOLERANCE:.0e})", 1))
     return found

@@ -62,6 +62,11 @@ def differences(first: Recipe, second: Recipe) -> list[Difference]:
     return found
 
 
+def unaltered_differences(first: Recipe, second: Recipe) -> list[Difference]:
+    """Return the fields that make the unaltered views of two recipes differ: all but how others are drawn."""
+    return [found for found in differences(first, second) if found.field != "augment"]
+
+
 def sentence(found: Sequence[Difference]) -> str:
     """Return differences in one line; that of the kind alone where the recipes are not even of one kind."""
     kinds = [difference for difference in found if difference.field == "kind"]

@@ -51,7 +51,7 @@ class Block:
         One array per layer.
     pixels : ndarray of uint8, shape (k, 256)
     map_sum : ndarray of float64, shape (h, w, c), or None
-        Sum of the last feature maps over the k rows, free of rounding: see `extract.pipeline`. None where they
+        Sum of the last feature maps over the k rows, free of rounding: see `extract.blocks`. None where they
         are of different shapes, as those of pictures in their native size are.
     facts : dict of str to dict
         For each content (hexadecimal), what its file is: see `extract.picture.Facts`.

@@ -6,6 +6,7 @@ nothing here writes, `writing` does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from .checksums import BLOCK_ROWS
 from .csv_table import read_table
 from .datasets import Datasets
 from .keys import Keys, contents_of, keys_of
+from .recipe import Recipe, sentence, unaltered_differences
 from .samples import NUMBERS, PENDING, TEXTS, Failure, Samples
 
 _COPIES = 20
@@ -240,15 +242,32 @@ class Cache(Datasets):
         """Whether paths, patients and contents were replaced: nothing can be added, no image found again."""
         return self.header.anonymized
 
-    def vectors(self, layer: str | None = None) -> NDArray[np.floating[Any]]:
+    def check_holds(self, recipe: Recipe, layers: Sequence[str], advice: str) -> None:
+        """Raise `RecipeMismatch` unless unaltered views are kept of these layers, by this recipe.
+
+        The message names the field that differs, and ends in `advice`.
+        """
+        if found := unaltered_differences(recipe, self.header.recipe):
+            raise errors.RecipeMismatch(
+                f"{self.path} holds vectors of another recipe than the one wanted: {sentence(found)}. {advice}"
+            )
+        if lacking := [layer for layer in layers if layer not in self.layers]:
+            raise errors.RecipeMismatch(
+                f"{self.path} holds {', '.join(self.layers)}, and not {', '.join(lacking)}, which is wanted. "
+                f"{advice}"
+            )
+
+    def vectors(self, layer: str | None = None, rows: slice = slice(None)) -> NDArray[np.floating[Any]]:
         """Return the transfer values of `layer` (the first one unless told), aligned with `y`, shape (n, d).
+
+        Of some rows only where `rows` says so, as for a table that is too large to be held.
 
         Raises
         ------
         CacheDamaged
             If one is infinite or not a number, or a block of them was damaged on disk.
         """
-        return self._vectors(layer, self._alignment.row, self.sample_of_row)
+        return self._vectors(layer, self._alignment.row[rows], self.sample_of_row[rows])
 
     def views(self, layer: str | None = None) -> tuple[NDArray[np.floating[Any]], NDArray[np.int64]]:
         """Return the transfer values of the further views, 1 and up, of the frames in `X`.

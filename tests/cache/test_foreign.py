@@ -519,6 +519,19 @@ def test_an_array_that_claims_more_than_it_holds_takes_no_memory(content, tmp_pa
         tracemalloc.stop()
 
 
+def test_the_head_of_an_array_is_not_unpacked_at_whatever_length_it_announces(tmp_path) -> None:
+    length = 100_000_000
+    content = b"\x93NUMPY\x02\x00" + length.to_bytes(4, "little") + bytes(length)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("X.npy", content)
+    del content
+    tracemalloc.start()
+    with pytest.raises(errors.SourceError, match=r"a\.npz: X is damaged: .* a length of 100000000 bytes"):
+        import_vectors(tmp_path / "a.npz", tmp_path / "new.h5", origin=ORIGIN)
+    assert tracemalloc.get_traced_memory()[1] < 30e6
+    tracemalloc.stop()
+
+
 @pytest.mark.parametrize("honest", [True, False])
 def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(honest, tmp_path) -> None:
     size = 300_000_000

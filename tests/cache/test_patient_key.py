@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from icehouse import errors
-from icehouse.extract.patients import FILE, VARIABLE, PatientKey
+from icehouse.cache.patient_key import FILE, VARIABLE, PatientKey
 
 ROUNDS = 40
 

@@ -1,7 +1,7 @@
-"""Pseudonyms of the patients that DICOM files name, so that splits cannot leak and nobody is named.
+"""Keyed hashes of patients, so that splits cannot leak, a bundle knows its patients, and nobody is named.
 
-They are keyed hashes. The key lies beside the cache and is never part of it: with it, files added later get the
-same pseudonyms; without it, nobody can find a patient's number by trying them all.
+The key lies beside the cache and is never part of it: with it, files added later get the same pseudonyms;
+without it, nobody can find a patient's number by trying them all.
 """
 
 from __future__ import annotations
@@ -10,12 +10,18 @@ import fcntl
 import hashlib
 import hmac
 import os
+import re
 import secrets
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .. import errors
-from ..cache import atomic
+from . import atomic
+from .keys import CONTENT_BYTES
 
 FILE = "icehouse-patients.key"
 VARIABLE = "ICEHOUSE_PATIENTS_KEY"
@@ -23,6 +29,7 @@ VARIABLE = "ICEHOUSE_PATIENTS_KEY"
 
 _BYTES = 32
 _DIGITS = 12
+_PSEUDONYM = re.compile(f"patient-[0-9a-f]{{{_DIGITS}}}")
 
 
 class PatientKey:
@@ -47,10 +54,43 @@ class PatientKey:
         SourceError
             If the key cannot be read or written.
         """
+        return f"patient-{self._hash(identity).hex()[:_DIGITS]}"
+
+    @property
+    def there(self) -> bool:
+        """Whether the key lies in a file already."""
+        return self._file is not None and self._file.is_file() and self._file.stat().st_size > 0
+
+    def digests(self, patients: Iterable[str]) -> NDArray[np.uint8]:
+        """Return a keyed hash of each patient's name, shape (n, 32); the same raises as `pseudonym`."""
+        hashes = [self._hash(("patient", name)) for name in patients]
+        return np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(-1, CONTENT_BYTES)
+
+    def mark(self) -> str:
+        """Return what tells this key from others and gives nothing away of it, 16 hexadecimal digits."""
+        return self._hash(("mark",)).hex()[:16]
+
+    def _hash(self, identity: tuple[str, ...]) -> bytes:
         if self._key is None:
             self._key = secrets.token_bytes(_BYTES) if self._file is None else _kept(self._file)
         message = "\0".join(identity).encode("utf-8", "surrogateescape")
-        return f"patient-{hmac.new(self._key, message, hashlib.sha256).hexdigest()[:_DIGITS]}"
+        return hmac.new(self._key, message, hashlib.sha256).digest()
+
+
+def is_pseudonym(patient: str) -> bool:
+    """Tell whether a patient's name is what some key made of it."""
+    return _PSEUDONYM.fullmatch(patient) is not None
+
+
+def find(folders: Iterable[Path], mark: str) -> PatientKey | None:
+    """Return the key with this mark, in one of these folders or where the variable says; None."""
+    named = os.environ.get(VARIABLE)
+    for folder in [Path(named).parent] if named else folders:
+        key = PatientKey(folder)
+        with suppress(errors.SourceError):  # a damaged key in one place says nothing of the others
+            if key.there and key.mark() == mark:
+                return key
+    return None
 
 
 def _kept(file: Path) -> bytes:
