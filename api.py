@@ -189,8 +189,8 @@ def _understood(
     **settings: Any,
 ) -> tuple[Source, Path, Settings]:
     """Return what an extraction is about, everything the user typed having been checked."""
+    from .cache.patient_key import PatientKey
     from .extract.data import notes, read_data
-    from .extract.patients import PatientKey
     from .extract.settings import Settings
 
     chosen = Settings(**settings)

@@ -52,9 +52,9 @@ def inspect(
     OutputExists
         If the file named as contact sheet exists.
     """
+    from .cache.patient_key import PatientKey
     from .extract import findings, inspection
     from .extract.data import read_data
-    from .extract.patients import PatientKey
     from .extract.settings import Settings, preparation_of
     from .report import contact_sheet
     from .report import inspection as texts

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from .. import errors
+from ..cache.patient_key import PatientKey
 from . import series, sources
-from .patients import PatientKey
 from .sources import Source
 
 
 def read_data(
-    data: str | Path,
+    data: str | Path | Sequence[str | Path],
     patients: PatientKey,
     workers: int,
     *,
     root: str | Path | None = None,
     limit: int | None = None,
     labels: str | Path | None = None,
+    mixed: bool = False,
 ) -> Source:
-    """Return the samples of a folder or a manifest, DICOM files looked at and sorted.
+    """Return the samples of a folder, a manifest or images by name, DICOM files looked at and sorted.
 
     Parameters
     ----------
-    data : str or Path
-        See `sources.read_source`; so for `root` and `labels`.
+    data : str, Path or sequence of them
+        See `sources.read_source`; so for `root`, `labels` and `mixed`.
     patients : PatientKey
         Makes the pseudonyms of patients that DICOM files name.
     workers : int
@@ -43,9 +45,10 @@ def read_data(
     if limit is not None and limit < 1:
         raise errors.UsageError(f"limit must be 1 or more, not {limit}.")
     source = sources.read_source(
-        Path(data),
+        Path(data) if isinstance(data, str | Path) else [Path(each) for each in data],
         root=Path(root) if root is not None else None,
         labels=Path(labels) if labels is not None else None,
+        mixed=mixed,
     )
     source = series.sort_out(source, patients, workers)
     return source if limit is None else replace(source, samples=sources.first_of_each(source.samples, limit))

@@ -81,6 +81,8 @@ class Knowledge:
         Whether blocks wait to be merged.
     drifted : float
         The largest distance between their canaries.
+    remedy : str
+        What to do where the canaries' vectors differ, for the error that says so.
     """
 
     files: dict[bytes, Known] = field(default_factory=dict)
@@ -89,6 +91,7 @@ class Knowledge:
     layers: dict[str, int] = field(default_factory=dict)
     staged: bool = False
     drifted: float = 0.0
+    remedy: str = "Write to another file, or mix both kinds with --accept-drift."
 
     def compare(self, now: drift.Vectors, *, accept: bool) -> None:
         """Refuse to go on if the canaries' vectors are not those that vectors are held with.
@@ -100,9 +103,27 @@ class Knowledge:
         for where, then in self.canaries:
             sentence = (
                 f"This machine's network computes vectors {{}} away from those in {where}: a library, a driver "
-                "or the weights changed. Write to another file, or mix both kinds with --accept-drift."
+                f"or the weights changed. {self.remedy}"
             )
             self.drifted = max(self.drifted, drift.check(now, then, sentence, accept=accept))
+
+    def forget_what_is_not_whole(self, views: int) -> None:
+        """Leave out files that lack the vector of a frame or view that is wanted: they are decoded again."""
+        for content, known in list(self.files.items()):
+            keys = (key_of(content, frame, view) for frame in known.chosen for view in range(views))
+            if not self.rows.issuperset(keys):
+                del self.files[content]
+
+
+def of_cache(cache: Cache, rule: Rule) -> Knowledge:
+    """Return what a cache holds, and which frames `rule` takes of its files, whether they are there or not."""
+    kept = cache.canaries()  # a repaired cache may have lost them
+    return Knowledge(
+        files=files_of(cache, rule),
+        rows=set(as_bytes(cache.image_keys)),
+        canaries=[(str(cache.path), kept)] if kept else [],
+        layers=cache.dimensions,
+    )
 
 
 def learn(
@@ -117,13 +138,7 @@ def learn(
     CanaryDrift
         If their vectors are of two kinds.
     """
-    knowledge = Knowledge()
-    if old is not None:
-        knowledge.rows.update(as_bytes(old.image_keys))
-        knowledge.files.update(files_of(old, rule))
-        knowledge.layers = old.dimensions
-        if kept := old.canaries():  # a repaired cache may have lost them
-            knowledge.canaries.append((str(old.path), kept))
+    knowledge = Knowledge() if old is None else of_cache(old, rule)
     staging.begin(recipe)
     for block in staging.blocks():  # each read on its own: they may be many
         knowledge.staged = True
@@ -136,10 +151,7 @@ def learn(
         for digits, kept in block.facts.items():
             if known := _from_block(kept, rule):
                 knowledge.files.setdefault(bytes.fromhex(digits), known)
-    for content, known in list(knowledge.files.items()):  # what is not all there yet is decoded again
-        keys = (key_of(content, frame, view) for frame in known.chosen for view in range(views))
-        if not knowledge.rows.issuperset(keys):
-            del knowledge.files[content]
+    knowledge.forget_what_is_not_whole(views)
     return knowledge
 
 

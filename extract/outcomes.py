@@ -19,11 +19,23 @@ _NOTHING = Known(Facts("", "", 0, 0, 0, frames=0, kind=""), ())
 
 @dataclass
 class Outcome:
-    """What became of one sample; content is None if it was not read."""
+    """What became of one sample.
+
+    Parameters
+    ----------
+    content : bytes or None
+        None if it was not read.
+    failure : ImageError or None
+    selected : bool
+        Whether the rule takes its slice.
+    seconds : float
+        What reading it took that no frame of its own computed accounts for.
+    """
 
     content: bytes | None
     failure: errors.ImageError | None = None
     selected: bool = True
+    seconds: float = 0.0
 
     def state(self) -> str:
         if self.failure is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..cache.patient_key import PatientKey
 from .dicom_header import Header
-from .patients import PatientKey
 from .sources import Sample
 
 _NUMBER, _STUDY, _SERIES = range(3)  # the more lasting first: what else there is of a person changes it less

@@ -1,7 +1,7 @@
-"""From prepared frames to staged blocks: work in threads, batches to the network, blocks to the disk.
+"""From prepared frames to vectors: work in threads, batches to the network.
 
-Memory stays constant: a bounded number of files of a bounded size is read ahead, and one block at a time is
-written. What is done with the blocks afterwards is `extraction`'s work.
+Memory stays constant: a bounded number of files of a bounded size is read ahead, and what the network has seen
+is handed on at once. What is done with it is its taker's affair (`blocks` for a cache, `streaming` for a head).
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cache.staging import Block, Staging
 from . import engines
 from .clock import Clock
 from .engines import Engine, Output
 from .reading import Ready
 
-BLOCK_FRAMES = 64
 BLOCK_SECONDS = 10.0
+"""How long a picture may wait for others of its size, and a row to be on the disk."""
 _WAITING_BYTES = 512e6
 """How much may wait for a batch to be full; pictures of native size can be large, and of many sizes."""
 
@@ -63,14 +62,43 @@ def in_order(
                 future.cancel()
 
 
-class _Row(NamedTuple):
-    """What is left of a view of a frame once the network has seen it."""
+class Row(NamedTuple):
+    """What is left of a view of a frame once the network has seen it.
+
+    Parameters
+    ----------
+    content : bytes
+        SHA-256 of its file.
+    facts : dict
+        What is to be known of the file when it is met again.
+    number, view : int
+    thumbnail : ndarray of uint8, shape (256,)
+    seconds : float
+        What it took: decoding in its thread, and an equal share of its batch in the network.
+    """
 
     content: bytes
     facts: dict[str, Any]
     number: int
     view: int
     thumbnail: NDArray[np.uint8]
+    seconds: float
+
+
+class Taker(Protocol):
+    """What is done with rows that the network has seen."""
+
+    def begin(self, engine: Engine, canaries: dict[str, NDArray[np.float32]]) -> None:
+        """Learn of the engine and of its canaries' vectors, before the first rows."""
+        ...
+
+    def take(self, rows: list[Row], output: Output) -> None:
+        """Take the rows of one batch and what the network made of them; every vector is finite."""
+        ...
+
+    def finish(self) -> None:
+        """Do what is left once the last rows were taken."""
+        ...
 
 
 @dataclass
@@ -78,56 +106,37 @@ class _Queue:
     """Rows of one size that wait for a batch to be full, since when, and their pixels."""
 
     since: float
-    rows: list[_Row] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     pixels: list[NDArray[np.float32]] = field(default_factory=list)
 
 
-class Assembly:
-    """Collects frames into batches for the network, and what comes back into blocks for the disk.
+class Batches:
+    """Collects frames into batches of one size for the network, and hands on what comes back.
 
     Parameters
     ----------
     engine : Engine
-    canaries : dict of str to ndarray
-        Their vectors by this engine; every block carries them.
-    staging : Staging
+    taker : Taker
     clock : Clock
-    any_size : bool
-        Pictures are of many sizes, so that their maps cannot be summed.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        canaries: dict[str, NDArray[np.float32]],
-        staging: Staging,
-        clock: Clock,
-        *,
-        any_size: bool = False,
-    ) -> None:
+    def __init__(self, engine: Engine, taker: Taker, clock: Clock) -> None:
         self._engine = engine
-        self._any_size = any_size
-        self._canaries = canaries
-        self._maker = {"engine": engine.name, "device": engine.device, "libraries": engine.libraries()}
-        self._staging = staging
+        self._taker = taker
         self._clock = clock
         self._waiting: dict[tuple[int, ...], _Queue] = {}
         self._bytes = 0
-        self._finished: list[tuple[list[_Row], Output]] = []
-        self._last_write = time.perf_counter()
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="icehouse-write")
-        self._writing: Future[None] | None = None
         self.computed = 0
         self.not_finite: set[bytes] = set()
 
-    def add(self, content: bytes, facts: dict[str, Any], ready: Ready) -> None:
+    def add(self, content: bytes, facts: dict[str, Any], ready: Ready, seconds: float) -> None:
         """Take one view of a frame; the network runs as soon as a batch of pictures of one size is full.
 
-        `facts` is what is to be known of the file when it is met again.
+        `facts` is what is to be known of the file when it is met again, `seconds` what decoding it took.
         """
         pixels, now = ready.frame.pixels, time.perf_counter()
         queue = self._waiting.setdefault(pixels.shape, _Queue(now))
-        queue.rows.append(_Row(content, facts, ready.number, ready.view, ready.frame.thumbnail))
+        queue.rows.append(Row(content, facts, ready.number, ready.view, ready.frame.thumbnail, seconds))
         queue.pixels.append(pixels)
         self._bytes += pixels.nbytes
         oldest = next(iter(self._waiting))
@@ -136,15 +145,10 @@ class Assembly:
         elif self._bytes > _WAITING_BYTES or now - self._waiting[oldest].since > BLOCK_SECONDS:
             self._run(oldest)
 
-    def close(self) -> None:
-        """Compute what is left, and wait until everything is on the disk."""
-        try:
-            for shape in list(self._waiting):
-                self._run(shape)
-            self._flush()
-            self._wait()
-        finally:
-            self._writer.shutdown()
+    def finish(self) -> None:
+        """Compute what is left."""
+        for shape in list(self._waiting):
+            self._run(shape)
 
     def _run(self, shape: tuple[int, ...]) -> None:
         queue = self._waiting.pop(shape)
@@ -159,75 +163,21 @@ class Assembly:
                     raise
                 self._engine.batch_size = (count + 1) // 2
                 continue
+            share = (time.perf_counter() - started) / count
             self._clock.add("network", started)
-            if self._any_size:
-                output = Output(output.vectors, output.maps[:, :0, :0])
-            self._finish(*self._only_finite(queue.rows[:count], output))
+            rows = [row._replace(seconds=row.seconds + share) for row in queue.rows[:count]]
             del queue.rows[:count], queue.pixels[:count]
+            self._hand_on(rows, output)
 
-    def _finish(self, rows: list[_Row], output: Output) -> None:
-        if rows:
-            self.computed += len(rows)
-            self._finished.append((rows, output))
-        frames = sum(len(rows) for rows, _ in self._finished)
-        if frames >= BLOCK_FRAMES or time.perf_counter() - self._last_write > BLOCK_SECONDS:
-            self._flush()
-
-    def _only_finite(self, rows: list[_Row], output: Output) -> tuple[list[_Row], Output]:
+    def _hand_on(self, rows: list[Row], output: Output) -> None:
         finite = np.ones(len(rows), dtype=bool)
         for values in output.vectors.values():
             finite &= np.isfinite(values).all(axis=1)
-        if finite.all():
-            return rows, output
-        self.not_finite.update(row.content for row, good in zip(rows, finite, strict=True) if not good)
-        kept = [row for row, good in zip(rows, finite, strict=True) if good]
-        vectors = {layer: array[finite] for layer, array in output.vectors.items()}
-        return kept, Output(vectors, output.maps[finite])
-
-    def _flush(self) -> None:
-        if not self._finished:
-            return
-        self._wait()
-        batches, self._finished = self._finished, []
-        self._writing = self._writer.submit(self._write, batches)
-        self._last_write = time.perf_counter()
-
-    def _wait(self) -> None:
-        if self._writing is not None:
-            self._writing.result()
-            self._writing = None
-
-    def _write(self, batches: list[tuple[list[_Row], Output]]) -> None:
-        started = time.perf_counter()
-        rows = [row for batch, _ in batches for row in batch]
-        outputs = [output for _, output in batches]
-        block = Block(
-            content=np.stack([np.frombuffer(row.content, dtype=np.uint8) for row in rows]),
-            frame=np.array([row.number for row in rows], dtype=np.int32),
-            view=np.array([row.view for row in rows], dtype=np.int16),
-            vectors={
-                layer: np.concatenate([output.vectors[layer] for output in outputs])
-                for layer in outputs[0].vectors
-            },
-            pixels=np.stack([row.thumbnail for row in rows]),
-            map_sum=None
-            if self._any_size
-            else np.sum([_sum_of_maps(output.maps) for output in outputs], axis=0),
-            facts={row.content.hex(): row.facts for row in rows},
-            canaries=self._canaries,
-            maker=self._maker,
-        )
-        self._staging.add(block)
-        self._clock.add("write", started)
-
-
-def _sum_of_maps(maps: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the sum over frames of maps (k, h, w, c), in which no rounding depends on what is added first.
-
-    Each value is rounded to a multiple of 2⁻²⁴ before; float64 adds those exactly up to 2²⁹, so that the sum is
-    the same to the last bit however an extraction was cut into pieces.
-    """
-    total = np.zeros(maps.shape[1:], dtype=np.float64)
-    for frame in maps:
-        total += np.rint(frame.astype(np.float64) * 2.0**24)
-    return total / 2.0**24
+        if not finite.all():
+            self.not_finite.update(row.content for row, good in zip(rows, finite, strict=True) if not good)
+            rows = [row for row, good in zip(rows, finite, strict=True) if good]
+            vectors = {layer: array[finite] for layer, array in output.vectors.items()}
+            output = Output(vectors, output.maps[finite])
+        if rows:
+            self.computed += len(rows)
+            self._taker.take(rows, output)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,11 +23,20 @@ VIEWS_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Ready:
-    """One view of one frame, ready for the network."""
+    """One view of one frame, ready for the network.
+
+    Parameters
+    ----------
+    number, view : int
+    frame : Frame
+    seconds : float
+        What preparing it took beside what reading its file did.
+    """
 
     number: int
     view: int
     frame: Frame
+    seconds: float = 0.0
 
 
 class Piece(NamedTuple):
@@ -56,6 +65,8 @@ class Read:
     ready : tuple of Ready
         What was prepared at once: all that is wanted, where that is one piece.
     failure : ImageError or None
+    seconds : float
+        What all of this took in its thread.
     """
 
     content: bytes | None
@@ -65,6 +76,7 @@ class Read:
     wanted: tuple[Piece, ...] = ()
     ready: tuple[Ready, ...] = ()
     failure: errors.ImageError | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,11 @@ class Reader:
 
     def read(self, file: Path) -> Read:
         """Read a file, and open it unless its vectors are known; prepare its frame if it has only one."""
+        began = time.perf_counter()
+        read = self._read(file)
+        return replace(read, seconds=time.perf_counter() - began)
+
+    def _read(self, file: Path) -> Read:
         content = None
         try:
             data = read_bytes(file)
@@ -117,7 +134,9 @@ class Reader:
         """
         started = time.perf_counter()
         try:
-            return self._views(read, piece)
+            views = self._views(read, piece)
+            share = (time.perf_counter() - started) / len(views)
+            return tuple(replace(ready, seconds=share) for ready in views)
         except errors.ImageError as failure:
             raise errors.ImageError(failure.stage, f"frame {piece.number}: {failure.reason}") from None
         finally:

@@ -6,7 +6,9 @@ patient. Volumes in one file are sequences of their own; `reading` treats those.
 
 from __future__ import annotations
 
+import hashlib
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -14,12 +16,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .. import errors
+from ..cache.patient_key import PatientKey
 from . import dicom_header, frames, persons
 from .decode import open_image
-from .patients import PatientKey
 from .pipeline import in_order
 from .reading import read_bytes
 from .sources import Sample, Source
+
+SERIES = "series"
+"""The column that names the series of a section."""
 
 _FIRST_BYTES = 132
 _SECTIONS = frozenset({"CT", "MR", "PT", "NM"})
@@ -34,7 +39,8 @@ def sort_out(source: Source, patients: PatientKey, workers: int) -> Source:
     Their patients become pseudonyms where nothing else is said of them (see `persons`). Those that are no
     slices or pictures to learn from (localizers, reformats, captured screens, reports) are passed over and
     counted. In a folder, the slices of a series stand in the order of their positions, else of their instance
-    numbers, else of their names.
+    numbers, else of their names. Where there are sections, a column `series` names each one's series,
+    unless the data have such a column of their own.
 
     Parameters
     ----------
@@ -57,6 +63,8 @@ def sort_out(source: Source, patients: PatientKey, workers: int) -> Source:
             passed_over.setdefault(header.passed_over, []).append(sample.path)
             continue
         kept.append(replace(sample, header=header, patient=patient))
+    if not any(SERIES in sample.columns for sample in kept):
+        kept = _with_series(kept)
     if not kept:
         reasons = "; ".join(f"{reason}: {len(paths)}" for reason, paths in passed_over.items())
         raise errors.SourceError(
@@ -65,6 +73,26 @@ def sort_out(source: Source, patients: PatientKey, workers: int) -> Source:
     if source.is_folder:
         kept = _in_slice_order(kept)
     return replace(source, samples=kept, passed_over=passed_over)
+
+
+def _with_series(samples: list[Sample]) -> list[Sample]:
+    """Return samples with a column that names the series of sections; a radiograph is a series of its own.
+
+    The name is a hash of the UID, so that it is the same in caches that are merged. It needs no key, unlike a
+    patient's number: whoever can tell the series by it has its files, and would know them by their content.
+    """
+    names: dict[str, str] = {}
+    for sample in samples:
+        header = sample.header
+        if header is not None and header.series and header.modality in _SECTIONS:
+            names[header.series] = f"{SERIES}-{hashlib.sha256(header.series.encode()).hexdigest()[:12]}"
+    if not names:
+        return samples
+    found = [names.get(sample.header.series, "") if sample.header else "" for sample in samples]
+    return [
+        replace(sample, columns={**sample.columns, SERIES: name})
+        for sample, name in zip(samples, found, strict=True)
+    ]
 
 
 def _header(sample: Sample) -> dicom_header.Header | None:
@@ -234,11 +262,14 @@ class Slices:
         Those whose sequence the rule cannot be applied to.
     sequences : int
         How many sequences of files there are.
+    seconds : list of float
+        What looking at each file took in its thread; empty where no file had to be looked at.
     """
 
     not_selected: set[int] = field(default_factory=set)
     failures: dict[int, errors.ImageError] = field(default_factory=dict)
     sequences: int = 0
+    seconds: list[float] = field(default_factory=list)
 
 
 def select(
@@ -264,16 +295,17 @@ def select(
     if rule.text == "all":
         return Slices()
 
-    def look(sample: Sample) -> _Look:
-        return _look(sample, rule)
+    def look(sample: Sample) -> tuple[_Look, float]:
+        started = time.perf_counter()
+        return _look(sample, rule), time.perf_counter() - started
 
-    looks = []
-    for found in in_order(look, samples, workers, ahead=4 * workers):
+    looks, slices = [], Slices()
+    for found, seconds in in_order(look, samples, workers, ahead=4 * workers):
         looks.append(found)
+        slices.seconds.append(seconds)
         progress(len(looks))
         if stopped():
             return Slices()
-    slices = Slices()
     single = [index for index, found in enumerate(looks) if found.count == 1]
     groups = _grouped(samples, single)
     for members in groups.values():

@@ -1,4 +1,4 @@
-"""Which files are the data: a folder of classes or a CSV manifest becomes a list of samples.
+"""Which files are the data: a folder of classes, a CSV manifest or files by name become a list of samples.
 
 Nothing here opens an image, but for a look at whether a file of unknown suffix is DICOM.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +20,7 @@ from .dicom_header import Header, looks_like_dicom
 _RASTER_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".tif", ".tiff"})
 _VOLUME_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ".nii", ".nii.gz"})
 IMAGE_SUFFIXES = _RASTER_SUFFIXES | _VOLUME_SUFFIXES
+_TABLES = frozenset({".csv", ".tsv"})
 SPLIT_FOLDERS = frozenset({"train", "val", "valid", "validation", "test"})
 _PASSED_OVER = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
 _RESERVED = ("path", "label", "patient", "split")
@@ -64,36 +65,56 @@ class Source:
     passed_over: dict[str, list[str]] = field(default_factory=dict)
 
 
-def read_source(data: Path, *, root: Path | None = None, labels: Path | None = None) -> Source:
-    """Return the samples of a folder or of a CSV manifest.
+def read_source(
+    data: Path | Sequence[Path],
+    *,
+    root: Path | None = None,
+    labels: Path | None = None,
+    mixed: bool = False,
+) -> Source:
+    """Return the samples of a folder, of a CSV manifest or of files by name.
 
     Parameters
     ----------
-    data : Path
+    data : Path or sequence of Path
         A folder with one sub-folder per class; a folder of `train`, `val` and `test` folders that hold class
         folders, which then become the split; a folder of images alone (unlabelled); or a CSV file with a
-        column `path` and optionally `label`, `patient`, `split`, all further columns kept.
+        column `path` and optionally `label`, `patient`, `split`, all further columns kept. Or an image, or
+        several images and folders: their samples in the order given, with paths as typed, and labels where a
+        folder has classes.
     root : Path, optional
         What a manifest's paths are relative to; its own folder unless told.
     labels : Path, optional
         A CSV file with a column `path` whose other columns (label, patient, split, others) take the place of
         what `data` says of the samples that it names.
+    mixed : bool
+        Let images stand beside class folders, unlabelled, as where nothing is to be learned.
 
     Raises
     ------
     SourceError
-        If there is nothing there, or a manifest is faulty; the message names the file and line.
+        If there is nothing there, a file is named twice, or a manifest is faulty; the message names the file
+        and line.
+    UsageError
+        If nothing is named, or a manifest beside others.
     """
-    if not data.exists():
-        raise errors.SourceError(f"There is no file or folder {data}.")
-    if data.is_dir():
-        if root is not None:
-            raise errors.UsageError("--root goes with a CSV manifest, and DATA is a folder.")
-        source = _read_folder(data)
+    named = [data] if isinstance(data, Path) else list(data)
+    if not named:
+        raise errors.UsageError("Name images, a folder or a CSV manifest.")
+    for path in named:
+        if not path.exists():
+            raise errors.SourceError(f"There is no file or folder {path}.")
+    if len(named) > 1 or _is_image(named[0]):
+        source = _read_named(named, mixed=mixed)
+    elif named[0].is_dir():
+        source = _read_folder(named[0], mixed=mixed)
     else:
-        source = Source(_read_manifest(data, root if root is not None else data.parent), {})
+        source = Source(_read_manifest(named[0], root if root is not None else named[0].parent), {})
+        root = None
+    if root is not None:
+        raise errors.UsageError("--root goes with a CSV manifest, and DATA is none.")
     for sample in source.samples:
-        _check_text(sample, data)
+        _check_text(sample, named[0])
     samples, unnamed = source.samples, 0
     if labels is not None:
         samples, unnamed = _relabelled(samples, read_table(labels))
@@ -131,7 +152,35 @@ def first_of_each(samples: list[Sample], limit: int) -> list[Sample]:
     return kept
 
 
-def _read_folder(folder: Path) -> Source:
+def _is_image(path: Path) -> bool:
+    return path.is_file() and (_suffix_of(path) in IMAGE_SUFFIXES or _is_dicom(path))
+
+
+def _read_named(named: list[Path], *, mixed: bool) -> Source:
+    """Return the samples of images and folders; what is named is taken for an image, whatever its suffix."""
+    samples: list[Sample] = []
+    unknown: dict[str, list[str]] = {}
+    for path in named:
+        if path.is_dir():
+            source = _read_folder(path, mixed=mixed)
+            samples += [replace(each, path=(path / each.path).as_posix()) for each in source.samples]
+            for suffix, found in source.unknown.items():
+                unknown.setdefault(suffix, []).extend((path / each).as_posix() for each in found)
+        elif _suffix_of(path) in _TABLES:
+            raise errors.UsageError(f"{path} is a manifest and not an image: name it alone.")
+        else:
+            samples.append(Sample(path.as_posix(), path))
+    seen: dict[str, str] = {}
+    for sample in samples:
+        place = os.path.abspath(sample.file)  # noqa: PTH100  (which, unlike resolve(), follows no links)
+        if place in seen:
+            also = f", as {seen[place]} and as {sample.path}" if seen[place] != sample.path else ""
+            raise errors.SourceError(f"{sample.path} is named twice{also}. Name each file once.")
+        seen[place] = sample.path
+    return Source(samples, unknown, is_folder=all(path.is_dir() for path in named))
+
+
+def _read_folder(folder: Path, *, mixed: bool) -> Source:
     samples: list[Sample] = []
     unknown: dict[str, list[str]] = {}
     depth = 2 if _is_split_folder(folder) else 1
@@ -151,7 +200,7 @@ def _read_folder(folder: Path) -> Source:
             f"{folder} holds no images{found}. Known suffixes: {' '.join(sorted(IMAGE_SUFFIXES))}"
         )
     loose = [sample.path for sample in samples if not sample.label]
-    if loose and len(loose) < len(samples):
+    if loose and len(loose) < len(samples) and not mixed:
         raise errors.SourceError(
             f"{folder} holds {len(loose)} images beside its class folders, such as {loose[0]}. "
             "Move them into a class folder or out of the way."
@@ -253,7 +302,8 @@ def _inside(root: Path, path: str, where: str) -> Path:
     file = Path(os.path.normpath(base / path))
     if not file.is_relative_to(base):
         raise errors.SourceError(
-            f"{where}: {path} lies outside {base}. Say with --root what the paths are relative to."
+            f"{where}: {path} lies outside {base}. Say with --root what the paths are "
+            "relative to; --root / for absolute ones."
         )
     return file
 

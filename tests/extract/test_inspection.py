@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from icehouse.cache.patient_key import PatientKey
 from icehouse.extract import inspection
 from icehouse.extract.data import read_data
 from icehouse.extract.decode import Preparation
 from icehouse.extract.findings import findings
 from icehouse.extract.inspection import CONSTANT, IS_BLACK, IS_FLAT, IS_WHITE, NOT_READ, Inspection
-from icehouse.extract.patients import PatientKey
 from icehouse.extract.sources import Source
 from icehouse.report.inspection import warnings
 from making import draw

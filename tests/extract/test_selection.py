@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import tifffile
 from icehouse import errors, open_cache
+from icehouse.cache.patient_key import PatientKey
 from icehouse.extract import engines, extraction, pipeline
 from icehouse.extract.data import read_data
 from icehouse.extract.extraction import extract
-from icehouse.extract.patients import PatientKey
 from icehouse.extract.resize import resize
 from icehouse.extract.settings import Settings
 from icehouse.extract.summary import Summary

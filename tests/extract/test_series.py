@@ -12,10 +12,10 @@ import numpy as np
 import pydicom
 import pytest
 from icehouse import errors, open_cache
+from icehouse.cache.patient_key import FILE, PatientKey
 from icehouse.extract import ct_phantoms, engines
 from icehouse.extract.data import notes, read_data
 from icehouse.extract.extraction import extract
-from icehouse.extract.patients import FILE, PatientKey
 from icehouse.extract.settings import Settings
 from icehouse.extract.sources import Source
 from icehouse.extract.summary import Summary
@@ -295,6 +295,28 @@ def test_a_file_that_the_manifest_leaves_unnamed_is_of_whom_it_names_beside_it(t
     assert (found["bob"], found["eve"], found["of bob's series"]) == ("bob", "eve", "bob")
     assert found["of either"] == found["of either, too"]
     assert found["of either"].startswith("patient-")
+
+
+def test_a_column_names_the_series_of_sections_and_of_nothing_else(work, tmp_path) -> None:
+    source = sorted_out(work / "dicom")
+    (name,) = {sample.columns["series"] for sample in source.samples}
+    uid = source.samples[0].header.series
+    assert name.startswith("series-")
+    assert uid not in name
+    again = read_data(work / "dicom", PatientKey(tmp_path), 1)  # another key, the same name
+    assert {sample.columns["series"] for sample in again.samples} == {name}
+    assert all(not sample.columns for sample in sorted_out(work / "nifti").samples)
+    radiograph = dicom(np.zeros((16, 16), dtype=np.uint16), Modality="CR", SeriesInstanceUID="1.2.3")
+    (tmp_path / "x-rays").mkdir()
+    (tmp_path / "x-rays" / "1.dcm").write_bytes(radiograph)
+    assert all(not sample.columns for sample in sorted_out(tmp_path / "x-rays").samples)
+
+
+def test_a_column_series_of_ones_own_stays(work) -> None:
+    files = sorted(path.relative_to(work) for path in (work / "dicom" / "covid").iterdir())
+    rows = [f"{path},{'mine' if number else ''}" for number, path in enumerate(files)]
+    (work / "manifest.csv").write_text("path,series\n" + "\n".join(rows) + "\n")
+    assert {sample.columns["series"] for sample in sorted_out(work / "manifest.csv").samples} == {"mine", ""}
 
 
 def test_a_manifests_own_patients_and_order_come_first(work) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,51 @@ def test_an_empty_folder_and_a_folder_without_images_are_told_apart(tmp_path) ->
 def test_a_missing_source_is_named(tmp_path) -> None:
     with pytest.raises(errors.SourceError, match="no file or folder"):
         read_source(tmp_path / "nowhere")
+
+
+def test_images_by_name_come_in_their_order_with_their_paths_as_typed(image_folder, monkeypatch) -> None:
+    monkeypatch.chdir(image_folder)
+    given = [Path("normal/3.png"), image_folder / "covid" / "1.png", Path("covid/0.png")]
+    source = read_source(given)
+    assert [sample.path for sample in source.samples] == [str(path) for path in given]
+    assert {sample.label for sample in source.samples} == {""}
+    (alone,) = read_source(Path("normal/3.png")).samples
+    assert (alone.path, alone.label, alone.file) == ("normal/3.png", "", Path("normal/3.png"))
+
+
+def test_a_folder_among_others_keeps_its_classes_and_comes_where_it_was_named(image_folder, tmp_path) -> None:
+    shutil.copy(image_folder / "covid" / "0.png", tmp_path / "scan")  # by name it needs no suffix
+    (image_folder / "notes.doc").write_text("x")
+    source = read_source([tmp_path / "scan", image_folder])
+    assert (source.samples[0].path, source.samples[0].label) == (str(tmp_path / "scan"), "")
+    assert source.samples[1].path == str(image_folder / "covid" / "0.png")
+    assert [sample.label for sample in source.samples[1:]] == ["covid"] * 6 + ["normal"] * 6
+    assert source.unknown == {".doc": [str(image_folder / "notes.doc")]}
+
+
+def test_labels_name_images_as_they_were_typed(image_folder, tmp_path) -> None:
+    one, two = image_folder / "covid" / "0.png", image_folder / "normal" / "0.png"
+    (tmp_path / "labels.csv").write_text(f"path,label,patient\n{two},ill,p2\n")
+    source = read_source([one, two], labels=tmp_path / "labels.csv")
+    assert [(sample.label, sample.patient) for sample in source.samples] == [("", ""), ("ill", "p2")]
+    assert source.unnamed == 1
+
+
+def test_what_is_named_twice_or_is_missing_or_is_a_manifest_is_refused(
+    image_folder, tmp_path, monkeypatch
+) -> None:
+    one = image_folder / "covid" / "0.png"
+    with pytest.raises(errors.UsageError, match="Name images"):
+        read_source([])
+    with pytest.raises(errors.SourceError, match=r"covid/0.png is named twice\. Name each"):
+        read_source([one, one])
+    monkeypatch.chdir(image_folder)
+    with pytest.raises(errors.SourceError, match=r"covid/0.png is named twice, as .* and as covid/0.png"):
+        read_source([image_folder, Path("covid/0.png")])
+    with pytest.raises(errors.SourceError, match=r"There is no file or folder .*none\.png"):
+        read_source([one, tmp_path / "none.png"])
+    (tmp_path / "data.csv").write_text("path\na.png\n")
+    with pytest.raises(errors.UsageError, match=r"data\.csv is a manifest and not an image: name it alone"):
+        read_source([one, tmp_path / "data.csv"])
+    with pytest.raises(errors.UsageError, match="--root"):
+        read_source([one], root=tmp_path)
