@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,10 @@ class Run:
             return f"{results.summary_text(self.document)}\n{tables.DISCLAIMER}"
         if head not in self.document["heads"]:
             raise errors.UsageError(f"No head {head!r} in this run: {', '.join(self.document['heads'])}.")
-        return f"{results.rounds_table(self.document, head)}\n{tables.DISCLAIMER}"
+        parts = [results.rounds_table(self.document, head)]
+        if self.document["by"] is not None:
+            parts.append(results.rounds_of_units(self.document, head))
+        return "\n\n".join(parts) + f"\n{tables.DISCLAIMER}"
 
 
 def run_rounds(
@@ -80,6 +84,8 @@ def run_rounds(
     controls: bool = True,
     metric: str = "balanced_accuracy",
     time_budget: float | None = None,
+    by: str | None = None,
+    rule: str | None = None,
     labels: StrPath | None = None,
     jobs: int | None = None,
     partial: bool = False,
@@ -141,6 +147,10 @@ def run_rounds(
         What heads are compared by.
     time_budget : float, optional
         Seconds that the rounds of one head may take; one that takes longer is stopped, and the others go on.
+    by : str, optional
+        Judge whole patients too, by "patient", or whatever another column tells apart, such as "study".
+    rule : str, optional
+        By which the images of a patient become one answer: "any", "fraction:0.1", "mean", "max" or "auto".
     labels : str or Path, optional
         A CSV file with a column `path` whose label, patient and split take the place of the cache's. Samples
         that it does not name keep theirs; an empty label leaves a sample out.
@@ -164,6 +174,7 @@ def run_rounds(
     IcehouseError
         With one clear sentence; see `icehouse.errors` for the tree.
     """
+    from .classify import by as units
     from .classify import problem as problems
     from .classify import rounds as engine
     from .classify import runs
@@ -194,6 +205,8 @@ def run_rounds(
         metric=metric,
         jobs=jobs,
         time_budget=time_budget,
+        by=by,
+        rule=rule,
     )
     if not grouped and (splits is not None or split_columns):
         way = "--splits" if splits is not None else "--split-columns"
@@ -202,6 +215,8 @@ def run_rounds(
     try:
         unnamed = opened.relabel(labels) if labels is not None else 0
         problem = problems.from_cache(opened, positive=positive, partial=partial, layer=layer, grouped=grouped)
+        if by is not None:
+            problem = replace(problem, by=units.units_by(problem, opened, by))
     finally:
         if opened is not cache:
             opened.close()

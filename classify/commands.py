@@ -83,6 +83,10 @@ from ..console import debug_option, json_option, note, quiet_option, show
     help="Seconds that the rounds of one head may take; it is stopped then, and the others go on.",
 )
 @click.option(
+    "--by", help="Judge whole patients too (--by patient), or what another column tells apart. Needs --rule."
+)
+@click.option("--rule", help="How slices become one answer with --by: any, fraction:0.1, mean, max or auto.")
+@click.option(
     "--labels",
     type=click.Path(),
     help="A CSV file (path, label, patient, ...): what it says takes the place of the cache's; an empty label "

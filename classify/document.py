@@ -13,6 +13,7 @@ from .controls import controls
 from .heads import Spec
 from .problem import Problem
 from .protocol import Protocol, Round
+from .rolled import Rolled, document_by
 from .runs import Record
 from .scheduling import Stopped
 from .splits import Splits, units
@@ -42,6 +43,7 @@ def document_of(
     schedule: list[Round],
     plan: dict[str, Any],
     records: dict[str, list[Record]],
+    rolled: dict[str, list[Rolled]] | None,
     stopped: list[Stopped],
     out: Path | None,
 ) -> dict[str, Any]:
@@ -58,6 +60,8 @@ def document_of(
         Of the run.
     records : dict of str to list of Record
         The rounds of each head that has all of them, by number.
+    rolled : dict of str to list of Rolled, or None
+        The same rounds by unit.
     stopped : list of Stopped
         The heads whose time was over.
     out : Path or None
@@ -96,6 +100,7 @@ def document_of(
         if protocol.controls
         else None,
         "confusion": {head: _confusion(rounds) for head, rounds in records.items()},
+        "by": None if rolled is None else document_by(problem, splits, specs, protocol, rolled),
         "history": {
             head: [record.history for record in rounds]
             for head, rounds in records.items()

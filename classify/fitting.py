@@ -14,6 +14,7 @@ from .metrics import judge
 from .preparation import BLOCK_ROWS, Prepared, Vectors
 from .problem import Problem
 from .protocol import Protocol, Round
+from .rules import AUTO
 from .runs import Record
 from .splits import Splits, units
 from .validation import put_aside
@@ -41,6 +42,7 @@ class Ready:
         self.tuned: dict[str, dict[str, Any]] = {}  # the same for all seeds
         self.tested = np.flatnonzero(splits.test[split])
         self.unlabelled = np.flatnonzero(splits.scored[split])
+        self.resting = _resting(problem, splits, split)
         self.train = train
         self.prepared = Prepared(problem, train, protocol.reduce, _seed(protocol, split, 2))
         self.validation = None
@@ -52,6 +54,17 @@ class Ready:
         """The weight of each training vector that makes classes count alike, 1 on average."""
         counts = np.bincount(self.prepared.y, minlength=len(self.problem.classes))
         return np.asarray(len(self.prepared.y) / (len(counts) * counts[self.prepared.y]))
+
+
+def _resting(problem: Problem, splits: Splits, split: int) -> NDArray[np.intp]:
+    """Return the unlabelled rows that go with the training part: neither trained on nor tested."""
+    if problem.unlabelled is None:
+        return np.zeros(0, dtype=np.intp)
+    groups = problem.unlabelled.groups
+    resting = np.isin(groups, problem.groups[splits.train[split]])
+    if splits.kind != "columns":  # those of no labelled row are on a side by lot
+        resting |= ~np.isin(groups, problem.groups)
+    return np.flatnonzero(resting & ~splits.scored[split])
 
 
 def _seed(protocol: Protocol, split: int, use: int) -> int:
@@ -70,12 +83,11 @@ def one_round(ready: Ready, spec: Spec, round_: Round) -> Record:
     started = time.perf_counter()
     problem, protocol = ready.problem, ready.protocol
     try:
-        if protocol.tune and spec.text not in ready.tuned:
-            ready.tuned[spec.text] = _tune(ready, spec)
-        tuned = ready.tuned[spec.text] if protocol.tune else None
-        estimator = _fitted(ready, spec, protocol.head_seed(round_.seed), tuned or {})
-        predicted, scores = _answers(estimator, ready, spec, ready.tested)
-        _, further = _scores_of_unlabelled(estimator, ready, spec, scores.shape[1])
+        seed = protocol.head_seed(round_.seed)
+        estimator, tuned = fit(ready, spec, seed)
+        predicted, scores = answers(estimator, ready, spec, ready.tested)
+        further = scores_of_unlabelled(estimator, ready, spec, ready.unlabelled, scores.shape[1])
+        rule = _rule(ready, spec, seed, tuned or {}) if protocol.rule == AUTO else None
     except errors.IcehouseError:
         raise
     except Exception as error:  # an estimator may refuse its parameters or the data in any way
@@ -104,7 +116,16 @@ def one_round(ready: Ready, spec: Spec, round_: Round) -> Record:
         tuned=tuned,
         unlabelled=ready.unlabelled,
         unlabelled_scores=further,
+        rule=rule,
     )
+
+
+def fit(ready: Ready, spec: Spec, seed: int) -> tuple[Any, dict[str, Any] | None]:
+    """Return a head fitted on a split's training part, and the parameters that tuning chose, if asked."""
+    if ready.protocol.tune and spec.text not in ready.tuned:
+        ready.tuned[spec.text] = _tune(ready, spec)
+    tuned = ready.tuned[spec.text] if ready.protocol.tune else None
+    return fitted(ready, spec, seed, tuned or {}), tuned
 
 
 def _tune(ready: Ready, spec: Spec) -> dict[str, Any]:
@@ -122,27 +143,49 @@ def _tune(ready: Ready, spec: Spec) -> dict[str, Any]:
     )
 
 
+def _rule(ready: Ready, spec: Spec, seed: int, tuned: dict[str, Any]) -> str:
+    from .choosing import chosen_rule
+
+    return chosen_rule(ready, spec, seed, tuned).text
+
+
 def _widths(ready: Ready) -> tuple[int, ...] | None:
     """Return how many numbers of a vector each layer has; None where they are mixed into components."""
     return ready.problem.widths if ready.protocol.reduce is None else None
 
 
-def _fitted(ready: Ready, spec: Spec, seed: int, tuned: dict[str, Any]) -> Any:
+def fitted(
+    ready: Ready, spec: Spec, seed: int, tuned: dict[str, Any], *, kept: NDArray[np.bool_] | None = None
+) -> Any:
+    """Return a head fitted on the training part, or on those of its rows that are kept.
+
+    Parameters
+    ----------
+    ready : Ready
+    spec : Spec
+    seed : int
+    tuned : dict
+        Parameters that take the place of the head's own.
+    kept : ndarray of bool, shape (n_train,), optional
+        Without the others the head is fitted to be judged within the training part: nothing put aside for
+        validation is followed then.
+    """
     estimator = spec.estimator(seed, _widths(ready))
     if tuned:
         estimator.set_params(**tuned)
     further: dict[str, Any] = {}
+    rows = ready.train if kept is None else ready.train[kept]
+    vectors = slice(None) if kept is None else np.isin(ready.prepared.rows, rows)
     if ready.protocol.balance == "weights":
-        further["sample_weight"] = ready.weights
-    if ready.validation is not None and spec.head.epochs:
+        further["sample_weight"] = ready.weights[vectors]
+    if ready.validation is not None and spec.head.epochs and kept is None:
         further["validation"] = ready.validation
     if spec.head.standardized:
-        return estimator.fit(ready.prepared.X, ready.prepared.y, **further)
-    X, y = ready.problem.vectors(ready.train)
-    return estimator.fit(X, y, **further)
+        return estimator.fit(ready.prepared.X[vectors], ready.prepared.y[vectors], **further)
+    return estimator.fit(*ready.problem.vectors(rows), **further)
 
 
-def _answers(
+def answers(
     estimator: Any, ready: Ready, spec: Spec, rows: NDArray[np.intp]
 ) -> tuple[NDArray[np.int64], Vectors]:
     """Return the predicted class of each row, and the score of each class, shape (n_test, n_classes).
@@ -166,24 +209,23 @@ def _answers(
         decided = mean or (probabilities and spec.head.standardized)  # a user's own may decide otherwise
         predicted.append(every.argmax(axis=1) if decided else np.asarray(estimator.predict(X)))
         scores.append(every)
-    answers = np.concatenate(predicted).astype(np.int64)
-    if not np.isin(answers, np.arange(len(problem.classes))).all():
+    classes = np.concatenate(predicted).astype(np.int64)
+    if not np.isin(classes, np.arange(len(problem.classes))).all():
         raise ValueError(
-            f"it answers {answers.min()} to {answers.max()} for {len(problem.classes)} classes from 0"
+            f"it answers {classes.min()} to {classes.max()} for {len(problem.classes)} classes from 0"
         )
-    return answers, np.concatenate(scores)
+    return classes, np.concatenate(scores)
 
 
-def _scores_of_unlabelled(
-    estimator: Any, ready: Ready, spec: Spec, classes: int
-) -> tuple[NDArray[np.intp], Vectors]:
-    """Return the unlabelled rows of tested patients, and the score of each class, shape (m, n_classes)."""
-    rows = ready.unlabelled
+def scores_of_unlabelled(
+    estimator: Any, ready: Ready, spec: Spec, rows: NDArray[np.intp], classes: int
+) -> Vectors:
+    """Return the score of each class for some unlabelled rows, shape (m, n_classes)."""
     if not len(rows) or ready.problem.unlabelled is None:
-        return rows, np.zeros((0, classes))
+        return np.zeros((0, classes))
     X = ready.problem.unlabelled.X[rows]
     X = ready.prepared.transform(X) if spec.head.standardized else X
-    return rows, _scores(estimator, X, spec.head.probabilities)
+    return _scores(estimator, X, spec.head.probabilities)
 
 
 def _scores(estimator: Any, X: Vectors, probabilities: bool) -> Vectors:

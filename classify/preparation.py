@@ -75,6 +75,17 @@ class Prepared:
         self._components = PCA(count, random_state=seed).fit(self.X)
         self.X = np.ascontiguousarray(self._components.transform(self.X), dtype=self.X.dtype)
 
+    def steps(self) -> dict[str, NDArray[np.float64]]:
+        """Return what is done to a vector x as arrays: (x − mean) / scale, then (that − centre) · components.
+
+        `mean` and `scale` have the shape (d,); `centre` (d,) and `components` (d, k) are there only where
+        vectors are reduced.
+        """
+        found = {"mean": self._scaler.mean_, "scale": self._scaler.scale_}
+        if self._components is not None:
+            found.update(centre=self._components.mean_, components=self._components.components_.T)
+        return {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
+
     def transform(self, X: Vectors) -> Vectors:
         """Return other vectors as heads take them, shape (n, d); `X`, which is a copy, may be overwritten."""
         if X.dtype == np.float16:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from ..cache.store import Cache
 from . import facts, names
 from .classes import positive_class
 from .groups import tied
+
+if TYPE_CHECKING:
+    from .by import By
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ class Problem:
     pixels : ndarray of uint8, shape (n, 256), or None
         Each frame as 16×16 grey values, if the cache keeps them.
     unlabelled : Unlabelled or None
+    by : By or None
+        Whole patients, or other units, that are judged beside the frames.
     notes : tuple of str
         What the user should know of the data.
     """
@@ -114,6 +119,7 @@ class Problem:
     technical: dict[str, NDArray[np.str_]] = field(default_factory=dict)
     pixels: NDArray[np.uint8] | None = None
     unlabelled: Unlabelled | None = None
+    by: By | None = None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:

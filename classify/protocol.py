@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import errors
+from . import rules
 from .comparison import check_metric
 from .sides import Request
 
@@ -68,6 +69,10 @@ class Protocol:
         Rounds that run at once; one per processor unless told. Changes no number.
     time_budget : float, optional
         Seconds that the rounds of one head may take. Changes no number.
+    by : str, optional
+        "patient" or another column whose units are judged beside the images.
+    rule : str, optional
+        By which the images of a unit become one answer; see `rules`.
     """
 
     rounds: int | None = None
@@ -88,6 +93,8 @@ class Protocol:
     metric: str = "balanced_accuracy"
     jobs: int | None = None
     time_budget: float | None = None
+    by: str | None = None
+    rule: str | None = None
 
     def check(self) -> None:
         """Raise `UsageError` for values that no protocol can have, and for those that exclude each other."""
@@ -108,6 +115,12 @@ class Protocol:
         self._check_together()
 
     def _check_together(self) -> None:
+        if (self.by is None) != (self.rule is None):
+            if self.by is None:
+                raise errors.UsageError("--rule is for whole patients: give --by patient, or another column.")
+            raise errors.UsageError(f"--by {self.by} needs a --rule: {rules.RULES}.")
+        if self.rule is not None:
+            rules.parse(self.rule)
         if self.folds is not None or self.split_columns or self.reused is not None:
             way = (
                 "--folds" if self.folds is not None else "--split-columns" if self.split_columns else "--splits"

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, errors
-from . import splits
+from . import rules, splits
+from .by import check_sides
 from .document import document_of
 from .heads import Spec
 from .problem import Problem
 from .protocol import Protocol, Round
+from .rolled import roll, table_of
 from .runs import Record, RunFolder
 from .scheduling import Stopped, Task, in_processes, in_threads
 from .stored import read_run
@@ -53,6 +55,9 @@ def run(
     """
     _check_weighing(specs, protocol)
     parted = splits.make(problem, protocol.request)
+    if problem.by is not None and protocol.rule is not None:
+        rules.parse(protocol.rule).check(problem.positive)
+        check_sides(problem.by, parted)
     for text in parted.notes:
         note(text)
     schedule = protocol.schedule(len(parted))
@@ -87,9 +92,11 @@ def run(
         stop._replace(rounds=sum(head == stop.head for head, _ in records), of=len(schedule))
         for stop in stopped
     ]
-    document = document_of(problem, parted, specs, protocol, schedule, plan, finished, stopped, out)
+    rolled = roll(problem, specs, protocol, finished) if problem.by is not None else None
+    document = document_of(problem, parted, specs, protocol, schedule, plan, finished, rolled, stopped, out)
     if folder is not None:
-        folder.finish(document, finished=not stopped)
+        units = None if rolled is None else table_of(problem, rolled, document["round_names"])
+        folder.finish(document, units, finished=not stopped)
     return document
 
 
@@ -127,6 +134,7 @@ def _plan(
         "rounds": rounds,
         "order": hashlib.sha256(problem.content.tobytes() + problem.frame.tobytes()).hexdigest(),
         "drawn": _drawn(protocol),
+        **({} if problem.by is None else {"units": problem.by.fingerprint}),
     }
 
 

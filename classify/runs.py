@@ -3,6 +3,7 @@
     run.json            everything needed to repeat the run, and whether it is finished
     splits.npz          which rows are tested in each round, and which image, patient and label each row is
     rounds/H-NAME-R.npz one record of head number H in round R: metrics, scores of the tested rows, history
+    units.csv           with --by: each tested patient (or other unit) of each round, with what its slices say
     results.json        what `icehouse classify --json` prints
 
 Every file is written whole or not at all, so that an interrupted run goes on at its missing rounds.
@@ -61,6 +62,8 @@ class Record:
     unlabelled : ndarray of int, shape (m,)
         The unlabelled rows of tested patients.
     unlabelled_scores : ndarray of float, shape (m, n_classes)
+    rule : str or None
+        What `--rule auto` chose in the training part.
     """
 
     head: str
@@ -76,6 +79,7 @@ class Record:
     tuned: dict[str, Any] | None
     unlabelled: NDArray[np.int64]
     unlabelled_scores: NDArray[np.floating[Any]]
+    rule: str | None = None
 
 
 class RunFolder:
@@ -191,6 +195,8 @@ class RunFolder:
             "judgement": asdict(record.judgement),
             "history": record.history,
             "seconds": record.seconds,
+            # Runs without it stay as they were, and readable by what does not know of rules.
+            **({} if record.rule is None else {"rule": record.rule}),
         }
         slug = re.sub(r"[^\w.=-]+", "_", record.head)[:60]
         self._write_npz(
@@ -199,9 +205,11 @@ class RunFolder:
             **{name: getattr(record, name) for name in _ARRAYS},
         )
 
-    def finish(self, document: dict[str, Any], *, finished: bool = True) -> None:
+    def finish(self, document: dict[str, Any], units: str | None = None, *, finished: bool = True) -> None:
         """Write the results, and whether the run is finished: a head that was stopped can go on later."""
         self._replace()
+        if units is not None:
+            atomic.write_bytes(self.path / "units.csv", units.encode())
         text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
         atomic.write_bytes(self.path / "results.json", text.encode())
         self._write_note(finished=finished)
@@ -233,6 +241,7 @@ class RunFolder:
         for path in [
             *(self.path / "rounds").glob("*.npz"),
             self.path / "splits.npz",
+            self.path / "units.csv",
             self.path / "results.json",
         ]:
             path.unlink(missing_ok=True)
@@ -260,17 +269,21 @@ def _of_unlabelled(problem: Problem) -> dict[str, NDArray[Any]]:
 
 def made_with(cache: Cache) -> dict[str, Any]:
     """Return what a run on `cache` should note beside its plan: the cache, its recipe, the libraries."""
-    from importlib.metadata import version  # importing them for it would take half a second
-
-    libraries = ("numpy", "scipy", "scikit-learn", "xgboost")
     return {
         "cache": str(cache.path),
         "labels": str(cache.labels_from) if cache.labels_from else None,
         "recipe": dict(cache.header.recipe),
         "selection": dict(cache.header.selection),
-        "python": platform.python_version(),
-        "libraries": {name: version(name) for name in libraries},
+        **libraries(),
     }
+
+
+def libraries() -> dict[str, Any]:
+    """Return the versions of Python and of what heads are fitted with."""
+    from importlib.metadata import version  # importing them for it would take half a second
+
+    names = ("numpy", "scipy", "scikit-learn", "xgboost")
+    return {"python": platform.python_version(), "libraries": {name: version(name) for name in names}}
 
 
 def read_record(path: Path) -> Record:

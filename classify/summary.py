@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,10 @@ from .measures import PER_CLASS, Answers, measure
 from .metrics import AIMS, LOWER_IS_BETTER, METRICS, WHY_UNDEFINED
 from .problem import Problem
 from .runs import Record
+from .shares import Interval, Patients, limits
 from .splits import Splits
 
 Rounds = list[float | None]
-Interval = tuple[float, float]
 
 
 def summarize(
@@ -41,7 +40,7 @@ def summarize(
     seeds of a split averaged first: over two splits or more Student's t with the correction for rounds that
     share training data (`intervals.corrected_t`), the overlap counted in patients; over one the bootstrap over
     patients. It is widened to hold the Wilson interval of the patients who are tested in any split (see
-    `_Tested`), and clipped to where the metric can lie.
+    `shares.Patients`), and clipped to where the metric can lie.
 
     Parameters
     ----------
@@ -68,7 +67,7 @@ def summarize(
         the intervals are made, in a sentence.
     """
     of_splits = [record.split for record in records]
-    tested = _Tested.of(problem, records, units)
+    tested = _tested(problem, records, units)
     drawn = _drawn(problem, records, units, seed) if len(set(of_splits)) == 1 else None
     ratio = intervals.tested_to_trained(splits.train, splits.test, units) / (1 - aside)
     per_class: dict[str, dict[str, Any]] = {}
@@ -78,8 +77,8 @@ def summarize(
             rounds = [record.judgement.per_class[label][name] for record in records]
             entry = _entry(name, rounds, f"{label} {WHY_UNDEFINED[name]}")
             interval = _interval(rounds, of_splits, ratio, drawn and drawn[1][name][:, index])
-            floor = None if entry["mean"] is None else tested.one_class(name, entry["mean"], index)
-            per_class[label][name] = _with_interval(entry, interval, floor, _limits(name, 2))
+            floor = None if entry["mean"] is None else tested.of_class(name, entry["mean"], index)
+            per_class[label][name] = _with_interval(entry, interval, floor, limits(name, 2))
         support = [record.judgement.per_class[label]["support"] for record in records]
         per_class[label]["support"] = {
             "mean": float(np.mean(np.array(support, dtype=float))),
@@ -91,8 +90,10 @@ def summarize(
         reasons = dict.fromkeys(record.judgement.reasons.get(name) for record in records)
         entry = _entry(name, rounds, "; ".join(reason for reason in reasons if reason))
         interval = _interval(rounds, of_splits, ratio, drawn and drawn[0][name])
-        floor = None if entry["mean"] is None else tested.floor(name, entry["mean"], problem, per_class)
-        metrics[name] = _with_interval(entry, interval, floor, _limits(name, len(problem.classes)))
+        part = "sensitivity" if name == "balanced_accuracy" else name
+        shares = [of_class[part]["mean"] for of_class in per_class.values()] if part in PER_CLASS else []
+        floor = None if entry["mean"] is None else tested.floor(name, entry["mean"], shares, problem.positive)
+        metrics[name] = _with_interval(entry, interval, floor, limits(name, len(problem.classes)))
     return {
         "metrics": metrics,
         "per_class": per_class,
@@ -166,16 +167,6 @@ def _with_interval(
     return entry
 
 
-def _limits(name: str, classes: int) -> Interval:
-    """Return where a metric can lie."""
-    if name in AIMS:
-        return -math.inf, math.inf
-    if name == "mcc":
-        return -1.0, 1.0
-    highest = {"loss": math.inf, "brier": 1.0 if classes == 2 else 2.0}
-    return 0.0, highest.get(name, 1.0)
-
-
 def _drawn(
     problem: Problem, records: list[Record], units: NDArray[np.int64], seed: int
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
@@ -208,82 +199,11 @@ def answers_of(problem: Problem, record: Record) -> Answers:
     return Answers(problem.y[record.rows], record.predicted, record.scores, problem.positive, probabilities)
 
 
-@dataclass(frozen=True)
-class _Tested:
-    """Who was tested, over all rounds of a head, and the Wilson intervals that follow.
-
-    A share cannot be known better than so many patients allow, however often they are tested. For accuracy they
-    are all who were tested; for the share of a class those with a row in its denominator: of the class for
-    sensitivity, predicted as it for precision, either for F1, not of it for specificity, not predicted as it
-    for NPV. A mean over classes has the classes' distances from their shares combined in quadrature, divided by
-    their number. The area under the ROC curve is taken for a share of 3ab / (a + b + 1) patients, with a of the
-    class and b others: at 0.5 its variance is then that of the rank-sum statistic (J. A. Hanley and B. J.
-    McNeil, Radiology 143 (1982)); average precision for one of a patients (K. Boyd, K. H. Eng and C. D. Page,
-    Area under the precision-recall curve, ECML PKDD (2013)); (MCC + 1) / 2 for one of all. Loss, Brier score
-    and calibration are no shares and have none.
-
-    Parameters
-    ----------
-    patient, truth, predicted : ndarray of int, shape (k,)
-        The patient, numbered from 0, the class and the predicted class of each tested row of each round.
-    """
-
-    patient: NDArray[np.int64]
-    truth: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, problem: Problem, records: list[Record], units: NDArray[np.int64]) -> _Tested:
-        rows = np.concatenate([record.rows for record in records])
-        _, numbers = np.unique(units, return_inverse=True)
-        return cls(numbers[rows], problem.y[rows], np.concatenate([record.predicted for record in records]))
-
-    @property
-    def everyone(self) -> int:
-        return self._patients(np.ones(len(self.patient), dtype=bool))
-
-    def floor(
-        self, name: str, mean: float, problem: Problem, per_class: dict[str, dict[str, Any]]
-    ) -> Interval | None:
-        """Return the least interval of a metric, or None where there is none."""
-        if name == "accuracy":
-            return intervals.wilson(mean, self.everyone)
-        if name == "mcc":
-            low, high = intervals.wilson((mean + 1) / 2, self.everyone)
-            return 2 * low - 1, 2 * high - 1
-        part = "sensitivity" if name == "balanced_accuracy" else name
-        if part not in PER_CLASS:
-            return None
-        if problem.positive is not None and name != "balanced_accuracy":
-            return self.one_class(part, mean, problem.positive)
-        below, above = [], []
-        for index, label in enumerate(problem.classes):
-            share = per_class[label][part]["mean"]
-            low, high = self.one_class(part, share, index)
-            below.append(share - low)
-            above.append(high - share)
-        count = len(problem.classes)
-        return mean - math.hypot(*below) / count, mean + math.hypot(*above) / count
-
-    def one_class(self, name: str, mean: float, index: int) -> Interval:
-        """Return the least interval of a class's metric."""
-        of_class, as_class = self.truth == index, self.predicted == index
-        inside = self._patients(of_class)
-        if name == "roc_auc":
-            outside = self._patients(~of_class)
-            return intervals.wilson(mean, 3 * inside * outside / (inside + outside + 1))
-        counted = {
-            "sensitivity": of_class,
-            "pr_auc": of_class,
-            "specificity": ~of_class,
-            "precision": as_class,
-            "npv": ~as_class,
-            "f1": of_class | as_class,
-        }
-        return intervals.wilson(mean, self._patients(counted[name]))
-
-    def _patients(self, taken: NDArray[np.bool_]) -> int:
-        return int(np.count_nonzero(np.bincount(self.patient[taken])))
+def _tested(problem: Problem, records: list[Record], units: NDArray[np.int64]) -> Patients:
+    """Return who was tested in any round."""
+    _, numbers = np.unique(units, return_inverse=True)
+    rows = np.concatenate([record.rows for record in records])
+    return Patients(numbers[rows], problem.y[rows], np.concatenate([record.predicted for record in records]))
 
 
 def _spread(rounds: Rounds, of_splits: list[int], seeded: bool) -> dict[str, Any]:

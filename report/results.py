@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..classify.comparison import spoken
+from ..classify.rules import AUTO
 from .comparison import differences_text, meaning
 from .tables import DISCLAIMER, plain_text, text_table
 
@@ -33,7 +34,7 @@ _ROUNDS_SHOWN = 20
 """A longer run's rounds are left out of a table, and in its folder."""
 
 
-def rounds_table(document: dict[str, Any], head: str) -> str:
+def rounds_table(document: dict[str, Any], head: str, noun: str = "images") -> str:
     """Return one head's rounds as the TRV paper shows them: a row a round, then average, worst and better."""
     metrics = document["heads"][head]
     names = document["round_names"]
@@ -53,10 +54,10 @@ def rounds_table(document: dict[str, Any], head: str) -> str:
     ):
         rows.append([label, *(_number(metrics[metric][key]) for metric in HEADINGS)])
     table = text_table(head, ["round", *HEADINGS.values()], rows)
-    return "\n".join([table, *_undefined(metrics), "", confusion_table(document, head)])
+    return "\n".join([table, *_undefined(metrics), "", confusion_table(document, head, noun)])
 
 
-def confusion_table(document: dict[str, Any], head: str) -> str:
+def confusion_table(document: dict[str, Any], head: str, noun: str = "images") -> str:
     """Return one head's confusion matrices summed over rounds, as counts and shares of each true class."""
     matrix = document["confusion"][head]["sum"]
     judgements = sum(map(sum, matrix))
@@ -66,7 +67,7 @@ def confusion_table(document: dict[str, Any], head: str) -> str:
         cells = [f"{count} ({count / total:.1%})" if total else str(count) for count in counts]
         rows.append([name, *cells])
     count = f"{document['rounds']} round{'s' if document['rounds'] != 1 else ''}"
-    title = f"{head}: {judgements} judgements of {document['tested']['rows']} images over {count}"
+    title = f"{head}: {judgements} judgements of {document['tested']['rows']} {noun} over {count}"
     return text_table(title, ["true class", *(f"as {name}" for name in document["classes"])], rows)
 
 
@@ -103,6 +104,8 @@ def summary_text(document: dict[str, Any]) -> str:
     parts += [f"Head {stop['head']} was stopped: {_stopped(stop)}" for stop in document["stopped"]]
     if document["heads"]:
         parts += [summary_table(document), intervals_table(document)]
+        if document["by"] is not None:
+            parts.append(units_text(document))
     if lines := [*_tuned(document), *_spread(document)]:
         parts.append("\n".join(lines))
     if pairs := document["comparison"]["pairs"]:
@@ -118,7 +121,43 @@ def summary_text(document: dict[str, Any]) -> str:
 def run_tables(document: dict[str, Any]) -> str:
     """Return everything that `icehouse classify` shows: a table a head, the summary, the disclaimer."""
     parts = [rounds_table(document, head) for head in document["heads"]]
+    if document["by"] is not None:
+        parts += [rounds_of_units(document, head) for head in document["heads"]]
     return "\n\n".join([*parts, summary_text(document), DISCLAIMER])
+
+
+def rounds_of_units(document: dict[str, Any], head: str) -> str:
+    """Return one head's rounds, judged by patient (or another unit), and their confusion matrices."""
+    noun = _noun(document["by"])
+    return f"{noun.capitalize()}: {rounds_table(_by_unit(document), head, noun)}"
+
+
+def units_text(document: dict[str, Any]) -> str:
+    """Return the summary by patient (or another unit), with intervals, and who is left out."""
+    by, own = document["by"], _by_unit(document)
+    noun = _noun(by)
+    lines = [f"{by['units']} {noun}: the rule {by['rule']} makes one answer of the images of each."]
+    lines += [f"{count} {noun} left out: {reason}." for reason, count in by["left_out"].items()]
+    if by["undecided"]:
+        lines.append(f"{by['undecided']} {noun} undecided and not judged: no image of them was selected.")
+    if by["rule"] == AUTO:
+        for head, chosen in by["rules"].items():
+            counts = Counter(chosen).most_common(3)
+            shown = "; ".join(f"{text} ({count} of {len(chosen)} rounds)" for text, count in counts)
+            lines.append(f"Chosen for {head} in the training parts: {shown}")
+    parts = [f"{noun.capitalize()}. {summary_table(own)}", intervals_table(own), "\n".join(lines)]
+    return "\n\n".join(parts)
+
+
+def _by_unit(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the results with those by unit in the place of those by image."""
+    by = document["by"]
+    taken = {name: by[name] for name in ("heads", "confusion", "interval")}
+    return {**document, **taken, "tested": {"rows": by["units"]}}
+
+
+def _noun(by: dict[str, Any]) -> str:
+    return "patients" if by["column"] == "patient" else f"units of {by['column']}"
 
 
 def controls_text(controls: dict[str, Any]) -> str:
