@@ -48,6 +48,8 @@ def demo_text(made: dict[str, Any]) -> str:
             ("external_images", "images of another scanner"),
             ("features", "transfer values"),
             ("external_features", "transfer values, other scanner"),
+            ("bundle", "a fitted head"),
+            ("predictions", "what it says of the other scanner's images"),
         )
         if name in made
     ]
@@ -64,6 +66,11 @@ def plain_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "-".join(map(str, value))
     return "none" if value is None else str(value)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number and what it counts, such as "2 images"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def size_text(count: int) -> str:
