@@ -3,7 +3,8 @@
     cache = icehouse.extract_features("data/", "features.h5", backbone="inceptionv3")
     run = icehouse.run_rounds(cache, heads=["mlp", "svm", "xgboost"], rounds=10)
     print(run.table())
-    icehouse.open_cache("features.h5").X
+    head = icehouse.fit_head(cache, "svm", out="model.head")
+    head.predict(["new.png"]).rows
 
 Importing icehouse imports nothing else: its names are loaded when they are first used.
 """
@@ -21,28 +22,37 @@ if TYPE_CHECKING:
     from .api import open_cache as open_cache
     from .cache.store import Cache as Cache
     from .errors import IcehouseError as IcehouseError
+    from .fitted import FittedHead as FittedHead
+    from .fitted import fit_head as fit_head
+    from .fitted import load_head as load_head
     from .judging import Run as Run
     from .judging import compare_runs as compare_runs
     from .judging import run_rounds as run_rounds
 
 _HOMES = {
     "Cache": ".cache.store",
+    "FittedHead": ".fitted",
     "IcehouseError": ".errors",
     "ImagesFailed": ".api",
     "Run": ".judging",
     "compare_runs": ".judging",
     "extract_features": ".api",
+    "fit_head": ".fitted",
+    "load_head": ".fitted",
     "open_cache": ".api",
     "run_rounds": ".judging",
 }
 __all__ = [
     "Cache",
+    "FittedHead",
     "IcehouseError",
     "ImagesFailed",
     "Run",
     "__version__",
     "compare_runs",
     "extract_features",
+    "fit_head",
+    "load_head",
     "open_cache",
     "run_rounds",
 ]

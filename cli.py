@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from . import __version__
+from .bundle.commands import bundle, evaluate, fit, predict
 from .cache.commands import cache
 from .classify.commands import classify, compare
 from .console import (
@@ -156,7 +157,7 @@ def extract(
 def demo(folder: str, ct: bool, quiet: bool) -> None:
     """Go the whole way on synthetic chest X-rays, in FOLDER (icehouse-demo unless told)."""
     from . import demo as demonstration
-    from .report import progress, results, tables
+    from .report import evaluation, progress, results, tables
 
     with progress.bar("Demo", shown=not quiet) as update:
         made = demonstration.demo(
@@ -168,6 +169,8 @@ def demo(folder: str, ct: bool, quiet: bool) -> None:
             note=note(quiet),
         )
     click.echo(results.run_tables(made["run"].document))
+    if "evaluation" in made:
+        click.echo(f"\n{evaluation.evaluation_text(made['evaluation'])}")
     click.echo(tables.demo_text(made))
 
 
@@ -260,5 +263,5 @@ def heads(as_json: bool) -> None:
     show(survey.list_heads(), as_json, tables.heads_text)
 
 
-for command in (cache, classify, compare, run):
+for command in (cache, classify, compare, run, fit, predict, evaluate, bundle):
     main.add_command(command)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import api, errors, judging
+from . import api, errors, fitted, judging
 
 if TYPE_CHECKING:
     from .extract.summary import Progress
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 BACKBONE = "efficientnetlite0"
 """The one whose weights are installed with icehouse."""
+
+HEAD = "mlp"
+"""The one that is kept and applied to the other scanner's images."""
 
 CT_PATIENTS = 10
 """Sequences of each class in the demonstration on CT."""
@@ -28,12 +31,16 @@ def demo(
     classifying: Callable[[int, int], None] = lambda done, total: None,
     note: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Make synthetic chest X-rays and go the whole way with them: extract, then ten rounds of three heads.
+    """Make synthetic chest X-rays and go the whole way with them, from extraction to external evaluation.
+
+    Extract, ten rounds of three heads, one head fitted on everything, and its answers to another scanner's
+    images.
 
     Parameters
     ----------
     folder : str or Path
-        Made anew; it gets the images of two scanners, a cache for each, and the run.
+        Made anew; it gets the images of two scanners, a cache for each, the run, the bundle and its
+        predictions.
     ct : bool
         Make CT sequences in place of the X-rays, of which the slices with open lungs are taken; one scanner.
     drawing, extracting, classifying, note : callable
@@ -42,8 +49,8 @@ def demo(
     Returns
     -------
     dict
-        `run` (a `Run`), and the paths of `images` and `features`; for X-rays also `external_images` and
-        `external_features`.
+        `run` (a `Run`), and the paths of `images` and `features`; for X-rays also `external_images`,
+        `external_features`, `bundle`, `predictions`, and `evaluation`, which is a document.
 
     Raises
     ------
@@ -67,7 +74,20 @@ def demo(
         paths[cache.stem] = cache
     note(f"icehouse classify {paths['features']} -o {target / 'run'}")
     run = judging.run_rounds(paths["features"], out=target / "run", progress=classifying, note=note)
-    return {"run": run, **paths}
+    return {"run": run, **paths} if ct else {"run": run, **paths, **_used(target, paths, note)}
+
+
+def _used(target: Path, paths: dict[str, Path], note: Callable[[str], None]) -> dict[str, Any]:
+    """Fit a head, keep it, and apply it to the other scanner's images."""
+    bundle, predictions = target / f"{HEAD}.head", target / "predictions.csv"
+    note(f"icehouse fit {paths['features']} --head {HEAD} --from-run {target / 'run'} -o {bundle}")
+    fitted.fit_head(paths["features"], HEAD, from_run=target / "run", out=bundle, note=lambda _: None)
+    head = fitted.load_head(bundle)
+    note(f"icehouse predict {bundle} {paths['external_images']} -o {predictions}")
+    head.predict(paths["external_images"], note=note).write(predictions)
+    note(f"icehouse evaluate {bundle} {paths['external_features']}")
+    evaluation = head.evaluate(paths["external_features"], note=note)
+    return {"bundle": bundle, "predictions": predictions, "evaluation": evaluation}
 
 
 def _draw_radiographs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -190,3 +191,11 @@ def test_the_demo_goes_the_whole_way(icehouse, tmp_path) -> None:
     for place in ("images/manifest.csv", "external/manifest.csv", "features.h5", "external_features.h5", "run"):
         assert str(tmp_path / "icehouse-demo" / place).removeprefix(f"{tmp_path}/") in done.stdout
     assert "not a medical device" in done.stdout
+    rows = (folder / "predictions.csv").read_text().splitlines()
+    assert rows[0] == "path,patient,predicted,p_diseased,p_normal,ood,in_training,error"
+    assert len(rows) == 52
+    assert "51 samples judged, of 51 patients" in done.stdout
+    evaluated = done.stdout.partition("51 samples judged")[2]
+    accuracy, low, high = re.search(r"^ accuracy +(\S+) +(\S+) to (\S+)$", evaluated, re.MULTILINE).groups()
+    assert 0.75 < float(accuracy) < float(high) <= 1
+    assert float(low) < float(accuracy)

@@ -14,20 +14,23 @@ import pytest
 from icehouse.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("cache", "extract", "classify", "report")
+PACKAGES = ("cache", "extract", "classify", "bundle", "report")
 FLOORS = {
     "errors": 0,
     "cache": 1,
     "extract": 2,
     "classify": 2,
+    "bundle": 3,
     "report": 3,
     "api": 4,
     "judging": 4,
+    "scoring": 4,
     "survey": 4,
     "console": 4,
-    "demo": 5,
-    "experiment": 5,
-    "cli": 6,
+    "fitted": 5,
+    "demo": 6,
+    "experiment": 6,
+    "cli": 7,
 }
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "openvino"}
 
@@ -108,12 +111,17 @@ def loaded_by(code: str, cwd: Path) -> set[str]:
         "['cache', 'split', 'features.h5', '-o', 'parts', '--by', 'label']",
         "['cache', 'export', 'features.h5', '-o', 'features.npz']",
         "['classify', 'features.h5', '-o', 'run', '--rounds', '2', '--quiet']",
+        "['fit', 'features.h5', '--head', 'svm', '-o', 'svm.head', '--quiet']",
+        "['bundle', 'info', 'model.head']",
+        "['predict', 'model.head', 'features.h5', '-o', 'predictions.csv', '--quiet']",
+        "['evaluate', 'model.head', 'features.h5', '--allow-training', '--quiet']",
     ],
 )
 def test_what_lies_behind_the_cache_never_loads_a_framework(
     arguments, make_cache, two_clouds, tmp_path
 ) -> None:
-    make_cache(*two_clouds)
+    cache = make_cache(*two_clouds)
+    icehouse.fit_head(cache, "logistic", out=tmp_path / "model.head")
     code = f"from icehouse.cli import main\nmain({arguments}, standalone_mode=False)"
     assert not FRAMEWORKS & loaded_by(code, tmp_path)
 
