@@ -166,7 +166,7 @@ def _of_units(predictions: Predictions, label: NDArray[np.int64], rolled: Rolled
     of_rows = (patients.labels_in(own, predictions.bundle.classes), label)
     truth = patients.truths(number, count, *(labels[predictions.sample] for labels in of_rows))
     units = np.flatnonzero(truth >= 0)
-    patient = joined(number, tied(samples.patient, samples.content)[predictions.sample])
+    patient = joined(number, tied(samples.patient, samples.images)[predictions.sample])
     left_out = {
         "without a label": int(np.sum(truth == patients.NO_LABEL)),
         "with several labels": int(np.sum(truth == patients.SEVERAL_LABELS)),

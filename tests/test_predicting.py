@@ -15,10 +15,12 @@ import icehouse
 import numpy as np
 import pytest
 from icehouse import errors
+from icehouse.cache.commit import commit
 from icehouse.cache.patient_key import VARIABLE
+from icehouse.cache.writing import Contents
 from icehouse.cli import main
 from icehouse.report.tables import DISCLAIMER
-from making import draw
+from making import SELECTION, block_of, draw, samples_of
 
 
 class Done(NamedTuple):
@@ -53,10 +55,6 @@ def table(path: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def work(tmp_path_factory) -> Path:
     """Return a folder with features.h5 of two classes, 60 patients of 3 slices, and model.head fitted on it."""
-    from icehouse.cache.commit import commit
-    from icehouse.cache.writing import Contents
-    from making import SELECTION, block_of, samples_of
-
     folder = tmp_path_factory.mktemp("work")
     for name, seed in (("features", 1), ("external", 2)):
         generator = np.random.default_rng(seed)
@@ -214,6 +212,36 @@ def test_patients_are_judged_by_their_own_label_and_those_with_two_are_left_out(
     assert found["judged"] == 59
     # 30 patients are normal but for the one left out and the one with a label of its own.
     assert [sum(row) for row in found["confusion"]] == [31, 28]
+
+
+def test_slices_that_were_never_read_tie_no_patients_together(tmp_path) -> None:
+    generator = np.random.default_rng(3)
+    y = np.repeat(np.arange(40) % 2, 3)
+    X = (generator.normal(size=(120, 8)) + 2 * y[:, None]).astype(np.float32)
+    content = generator.integers(0, 256, (120, 32), dtype=np.uint8)
+    passed_over = np.arange(120) % 3 == 0
+    for name in ("train", "external"):
+        states = ["not-selected" if each and name == "external" else "done" for each in passed_over]
+        kept = np.array([state == "done" for state in states])
+        content = np.where(kept[:, None], generator.integers(0, 256, (120, 32)), 0).astype(np.uint8)
+        labels, patients = (
+            ["covid" if label else "normal" for label in y],
+            [f"{name}{n // 3}" for n in range(120)],
+        )
+        contents = Contents(
+            {"kind": "by hand"},
+            ("avg_pool",),
+            SELECTION,
+            samples_of(content, labels, patients, states),
+            [],
+            [{"time": "2026-01-01T00:00:00+00:00"}],
+        )
+        commit(tmp_path / f"{name}.h5", None, [block_of(content[kept], X[kept])], contents)
+    head = icehouse.fit_head(tmp_path / "train.h5", "logistic", note=lambda _: None)
+    found = head.evaluate(tmp_path / "external.h5", by="patient", rule="mean", note=lambda _: None)
+    assert (found["patients"], found["not_selected"]) == (40, 40)
+    rows = head.predict(tmp_path / "external.h5", by="patient", rule="mean", note=lambda _: None).rows
+    assert {(row["slices"], row["selected"]) for row in rows} == {(3, 2)}
 
 
 @pytest.mark.parametrize(
