@@ -167,8 +167,8 @@ def sorted_out(data: Path) -> Source:
 
 
 def parts(data: Path) -> tuple[int, int]:
-    """Return how many series and how many patients a folder holds."""
-    samples = sorted_out(data).samples
+    """Return how many series and how many patients a folder holds; nothing is written beside it."""
+    samples = read_data(data, PatientKey(None), 2).samples
     return len({sample.header.series for sample in samples}), len({sample.patient for sample in samples})
 
 
