@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import errors, scoring
 from .cache.store import Cache
+from .judging import relabelled
 
 if TYPE_CHECKING:
     from .bundle.bundle import Bundle
@@ -301,22 +302,12 @@ def fit_head(
     )
     request.check()
     path = cache.path if isinstance(cache, Cache) else Path(cache)
-    opened = cache if isinstance(cache, Cache) and labels is None else Cache(path)
-    try:
-        unnamed = opened.relabel(labels) if labels is not None else 0
+    with relabelled(cache, labels, say) as opened:
         posed = problem.from_cache(opened, positive=positive, partial=partial, layer=layer)
-        if unnamed:
-            say(f"{labels} does not name {unnamed} of the samples: they keep their labels.")
         for text in posed.notes:
             say(text)
-        fitted = FittedHead(
-            fitting.fit(
-                opened, posed, request, Path(out) if out is not None else path.with_suffix(".head"), say
-            )
-        )
-    finally:
-        if opened is not cache:
-            opened.close()
+        place = Path(out) if out is not None else path.with_suffix(".head")
+        fitted = FittedHead(fitting.fit(opened, posed, request, place, say))
     if out is not None:
         fitted.save(out, overwrite=overwrite)
     return fitted

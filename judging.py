@@ -6,7 +6,8 @@ The command line calls these functions and nothing below them; what makes vector
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -211,17 +212,10 @@ def run_rounds(
     if not grouped and (splits is not None or split_columns):
         way = "--splits" if splits is not None else "--split-columns"
         raise errors.UsageError(f"--ungrouped is for splits that are drawn; it does not go with {way}.")
-    opened = cache if isinstance(cache, Cache) and labels is None else Cache(_path_of(cache))
-    try:
-        unnamed = opened.relabel(labels) if labels is not None else 0
+    with relabelled(cache, labels, say) as opened:
         problem = problems.from_cache(opened, positive=positive, partial=partial, layer=layer, grouped=grouped)
         if by is not None:
             problem = replace(problem, by=units.units_by(problem, opened, by))
-    finally:
-        if opened is not cache:
-            opened.close()
-    if unnamed:
-        say(f"{labels} does not name {unnamed} of the samples: they keep their labels.")
     for text in problem.notes:
         say(text)
     document = engine.run(
@@ -298,5 +292,16 @@ def compare_runs(runs: Sequence[StrPath], *, metric: str = "balanced_accuracy") 
     return comparison.compare_runs([Path(run) for run in runs], metric)
 
 
-def _path_of(cache: Cache | StrPath) -> StrPath:
-    return cache.path if isinstance(cache, Cache) else cache
+@contextmanager
+def relabelled(cache: Cache | StrPath, labels: StrPath | None, say: Callable[[str], None]) -> Iterator[Cache]:
+    """Yield a cache, with the labels of a file read in if there is one; the caller's own is never changed.
+
+    `say` is told of samples that the file does not name. What was opened here is closed at the end.
+    """
+    if isinstance(cache, Cache) and labels is None:
+        yield cache
+        return
+    with Cache(cache.path if isinstance(cache, Cache) else cache) as opened:
+        if labels is not None and (unnamed := opened.relabel(labels)):
+            say(f"{labels} does not name {unnamed} of the samples: they keep their labels.")
+        yield opened

@@ -215,6 +215,8 @@ def _calibration(
 
 def _fitted(problem: Problem, request: Request) -> tuple[Any, dict[str, Any] | None, Preparation]:
     """Return the head fitted on everything, what tuning chose, and the preparation of its vectors."""
+    from threadpoolctl import threadpool_limits
+
     count = len(problem)
     further = 0 if problem.unlabelled is None else len(problem.unlabelled.y)
     everything = Splits(
@@ -225,8 +227,6 @@ def _fitted(problem: Problem, request: Request) -> tuple[Any, dict[str, Any] | N
         np.zeros((1, further), dtype=bool),
     )
     ready = rounds.Ready(problem, everything, 0, request.protocol)
-    from threadpoolctl import threadpool_limits
-
     try:
         with threadpool_limits(1):  # as in rounds, so that it is the head that they judged
             estimator, tuned = rounds.fit(ready, request.spec, request.protocol.head_seed(0))

@@ -7,12 +7,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from icehouse.cache.commit import commit
-from icehouse.cache.writing import Contents
-from making import SELECTION, block_of, draw, samples_of
+from making import draw, write_cache
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,24 +52,10 @@ def make_cache(tmp_path: Path) -> CacheMaker:
         labels: list[str],
         patients: list[str] | None = None,
         *,
-        content: np.ndarray | None = None,
-        states: list[str] | None = None,
-        splits: list[str] | None = None,
         name: str = "features.h5",
+        **given: Any,
     ) -> Path:
-        if content is None:
-            content = np.random.default_rng(5).integers(0, 256, (len(vectors), 32), dtype=np.uint8)
-        distinct = np.sort(np.unique(content, axis=0, return_index=True)[1])
-        contents = Contents(
-            {"kind": "by hand"},
-            ("avg_pool",),
-            SELECTION,
-            samples_of(content, labels, patients, states, splits),
-            [],
-            [{"time": "2026-01-01T00:00:00+00:00"}],
-        )
-        commit(tmp_path / name, None, [block_of(content[distinct], vectors[distinct])], contents)
-        return tmp_path / name
+        return write_cache(tmp_path / name, vectors, labels, patients, **given)
 
     return make
 

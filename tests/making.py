@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from icehouse.cache.commit import commit
 from icehouse.cache.samples import Samples
 from icehouse.cache.staging import Block
+from icehouse.cache.writing import Contents
 from icehouse.classify.groups import tied
 from icehouse.classify.metrics import judge
 from icehouse.classify.problem import Problem
@@ -87,6 +89,36 @@ def samples_of(
         bits=number,
         frames=np.full(count, frames, dtype=np.int32),
     )
+
+
+def write_cache(
+    path: Path,
+    vectors: np.ndarray,
+    labels: list[str],
+    patients: list[str] | None = None,
+    *,
+    content: np.ndarray | None = None,
+    states: list[str] | None = None,
+    splits: list[str] | None = None,
+    more: dict[str, np.ndarray] | None = None,
+    kept: np.ndarray | None = None,
+) -> Path:
+    """Write a cache of given vectors; `more` has further layers', `kept` says which vectors are there."""
+    if content is None:
+        content = np.random.default_rng(5).integers(0, 256, (len(vectors), 32), dtype=np.uint8)
+    rows = np.sort(np.unique(content, axis=0, return_index=True)[1])
+    rows = rows if kept is None else rows[kept[rows]]
+    layers = {name: values[rows] for name, values in (more or {}).items()}
+    contents = Contents(
+        {"kind": "by hand"},
+        ("avg_pool", *layers),
+        {**SELECTION, **({"layers": ["avg_pool", *layers]} if layers else {})},
+        samples_of(content, labels, patients, states, splits),
+        [],
+        [{"time": "2026-01-01T00:00:00+00:00"}],
+    )
+    commit(path, None, [block_of(content[rows], vectors[rows], more=layers)], contents)
+    return path
 
 
 def plan_of(backbone: Backbone, weights: Weights) -> Plan:

@@ -17,7 +17,7 @@ from icehouse.classify.heads import parse
 from icehouse.classify.kinds import HEADS
 from icehouse.classify.protocol import Protocol
 from icehouse.extract import engines
-from making import SELECTION, block_of, draw, samples_of
+from making import draw
 from small_network import SmallNetwork
 
 QUIET = {"note": lambda _: None}
@@ -159,12 +159,15 @@ def test_vectors_of_another_recipe_are_refused_by_the_field_that_differs(
         head.predict(pictures, weights="random:1")
 
 
-def test_a_network_that_has_drifted_scores_nothing(head, trained, pictures, monkeypatch) -> None:
+class Drifted(SmallNetwork):
+    """A network whose vectors are a hundredth away from those it was trained with."""
 
-    class Drifted(SmallNetwork):
-        def run(self, pixels):
-            output = super().run(pixels)
-            return type(output)({name: 1.01 * values for name, values in output.vectors.items()}, output.maps)
+    def run(self, pixels):
+        output = super().run(pixels)
+        return type(output)({name: 1.01 * values for name, values in output.vectors.items()}, output.maps)
+
+
+def test_a_network_that_has_drifted_scores_nothing(head, trained, pictures, monkeypatch) -> None:
 
     monkeypatch.setattr(engines, "load", lambda _plan, batch_size, _pixels: Drifted(batch_size))
     with pytest.raises(errors.CanaryDrift, match="--accept-drift"):
@@ -258,21 +261,9 @@ def test_frames_of_a_volume_are_rows_of_their_own_and_roll_up_to_their_file(head
 def test_a_head_of_two_layers_takes_both_and_a_cache_of_one_is_refused(
     make_cache, two_clouds, tmp_path
 ) -> None:
-    from icehouse.cache.commit import commit
-    from icehouse.cache.writing import Contents
-
     X, labels = two_clouds
-    content = np.random.default_rng(3).integers(0, 256, (120, 32), dtype=np.uint8)
-    for name, more in (("both", {"pyramid_8": X[:, :5]}), ("one", {})):
-        contents = Contents(
-            {"kind": "by hand"},
-            ("avg_pool", *more),
-            {**SELECTION, "layers": ["avg_pool", *more]},
-            samples_of(content, labels),
-            [],
-            [{"time": "2026-01-01T00:00:00+00:00"}],
-        )
-        commit(tmp_path / f"{name}.h5", None, [block_of(content, X, more=more)], contents)
+    make_cache(X, labels, name="both.h5", more={"pyramid_8": X[:, :5]})
+    make_cache(X, labels, name="one.h5")
     fitted = icehouse.fit_head(tmp_path / "both.h5", "pyramid:epochs=3", layer="pyramid", **QUIET)
     fitted.save(tmp_path / "two.head")
     kept = icehouse.load_head(tmp_path / "two.head")
@@ -313,11 +304,6 @@ def test_nothing_but_a_bundle_or_a_table_is_ever_replaced(head, trained, tmp_pat
 
 
 def test_accepted_drift_is_told(head, pictures, monkeypatch) -> None:
-    class Drifted(SmallNetwork):
-        def run(self, pixels):
-            output = super().run(pixels)
-            return type(output)({name: 1.01 * values for name, values in output.vectors.items()}, output.maps)
-
     monkeypatch.setattr(engines, "load", lambda _plan, batch_size, _pixels: Drifted(batch_size))
     found = head.predict(pictures, accept_drift=True, **QUIET)
     assert any(

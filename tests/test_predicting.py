@@ -15,12 +15,10 @@ import icehouse
 import numpy as np
 import pytest
 from icehouse import errors
-from icehouse.cache.commit import commit
 from icehouse.cache.patient_key import VARIABLE
-from icehouse.cache.writing import Contents
 from icehouse.cli import main
 from icehouse.report.tables import DISCLAIMER
-from making import SELECTION, block_of, draw, samples_of
+from making import draw, write_cache
 
 
 class Done(NamedTuple):
@@ -63,15 +61,7 @@ def work(tmp_path_factory) -> Path:
         content = generator.integers(0, 256, (180, 32), dtype=np.uint8)
         labels = ["covid" if label else "normal" for label in y]
         patients = [f"{name}-{number // 3}" for number in range(180)]
-        contents = Contents(
-            {"kind": "by hand"},
-            ("avg_pool",),
-            SELECTION,
-            samples_of(content, labels, patients),
-            [],
-            [{"time": "2026-01-01T00:00:00+00:00"}],
-        )
-        commit(folder / f"{name}.h5", None, [block_of(content, X.astype(np.float32))], contents)
+        write_cache(folder / f"{name}.h5", X.astype(np.float32), labels, patients, content=content)
     icehouse.fit_head(folder / "features.h5", "logistic", out=folder / "model.head", note=lambda _: None)
     return folder
 
@@ -218,25 +208,15 @@ def test_slices_that_were_never_read_tie_no_patients_together(tmp_path) -> None:
     generator = np.random.default_rng(3)
     y = np.repeat(np.arange(40) % 2, 3)
     X = (generator.normal(size=(120, 8)) + 2 * y[:, None]).astype(np.float32)
-    content = generator.integers(0, 256, (120, 32), dtype=np.uint8)
     passed_over = np.arange(120) % 3 == 0
     for name in ("train", "external"):
         states = ["not-selected" if each and name == "external" else "done" for each in passed_over]
         kept = np.array([state == "done" for state in states])
         content = np.where(kept[:, None], generator.integers(0, 256, (120, 32)), 0).astype(np.uint8)
-        labels, patients = (
-            ["covid" if label else "normal" for label in y],
-            [f"{name}{n // 3}" for n in range(120)],
-        )
-        contents = Contents(
-            {"kind": "by hand"},
-            ("avg_pool",),
-            SELECTION,
-            samples_of(content, labels, patients, states),
-            [],
-            [{"time": "2026-01-01T00:00:00+00:00"}],
-        )
-        commit(tmp_path / f"{name}.h5", None, [block_of(content[kept], X[kept])], contents)
+        labels = ["covid" if label else "normal" for label in y]
+        patients = [f"{name}{number // 3}" for number in range(120)]
+        given = {"content": content, "states": states, "kept": kept}
+        write_cache(tmp_path / f"{name}.h5", X, labels, patients, **given)
     head = icehouse.fit_head(tmp_path / "train.h5", "logistic", note=lambda _: None)
     found = head.evaluate(tmp_path / "external.h5", by="patient", rule="mean", note=lambda _: None)
     assert (found["patients"], found["not_selected"]) == (40, 40)

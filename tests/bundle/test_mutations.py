@@ -14,10 +14,8 @@ import mutating_bundles
 import numpy as np
 import pytest
 import reading_bundles
-from icehouse.cache.commit import commit
-from icehouse.cache.writing import Contents
 from icehouse.classify.kinds import HEADS
-from making import SELECTION, block_of, samples_of
+from making import write_cache
 from mutating_bundles import mutant, packed, unpacked
 from small_network import FULL
 
@@ -91,18 +89,9 @@ def bundles(tmp_path_factory) -> Path:
 
 def save_bundle(path: Path, X: np.ndarray, y: np.ndarray, head: str, *, reduced: bool) -> None:
     """Fit a head on a cache of these vectors and keep it."""
-    content = np.random.default_rng(5).integers(0, 256, (len(X), 32), dtype=np.uint8)
     labels = [("covid", "normal", "other")[label] for label in y]
     cache = path.with_suffix(".h5")
-    contents = Contents(
-        {"kind": "by hand"},
-        ("avg_pool",),
-        SELECTION,
-        samples_of(content, labels, [f"p{number // 2}" for number in range(len(X))]),
-        [],
-        [{"time": "2026-01-01T00:00:00+00:00"}],
-    )
-    commit(cache, None, [block_of(content, X)], contents)
+    write_cache(cache, X, labels, [f"p{number // 2}" for number in range(len(X))])
     two = len(set(labels)) == 2
     options = {"sensitivity": 0.9} if two else {}
     reduce = 6 if reduced else None
