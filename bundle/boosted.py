@@ -20,7 +20,7 @@ from .. import errors
 from ..classify.training import softmax
 from . import trees
 from .contents import Contents
-from .scorers import Blockwise, Matrix, State, Vectors, both, sigmoid
+from .scorers import Blockwise, Matrix, State, Vectors, apart, both, sigmoid
 
 _OBJECTIVES = ("binary:logistic", "multi:softprob")
 
@@ -93,10 +93,18 @@ def restored(contents: Contents, kind: str, dimensions: int, classes: int) -> Bl
     start = contents.array("head/start", (outputs,), "float32")
     values = ensemble.leaves[:, 0]
 
-    def answer(X: Vectors) -> Matrix:
-        logits = np.repeat(start[:, None], len(X), axis=1)
+    def logits(X: Vectors) -> NDArray[np.float32]:
+        sums = np.repeat(start[:, None], len(X), axis=1)
         for place, leaf in zip(output, ensemble.reached(X), strict=True):
-            logits[place] += values[leaf]
-        return both(sigmoid(logits[0])) if classes == 2 else softmax(logits.T.astype(np.float64))
+            sums[place] += values[leaf]
+        return sums
 
-    return Blockwise(contents.path, classes, True, answer, max(dimensions, classes))
+    def answer(X: Vectors) -> Matrix:
+        sums = logits(X)
+        return both(sigmoid(sums[0])) if classes == 2 else softmax(sums.T.astype(np.float64))
+
+    def margin(X: Vectors) -> Matrix:
+        sums = logits(X).astype(np.float64)
+        return apart(sums[0]) if classes == 2 else sums.T
+
+    return Blockwise(contents.path, classes, True, answer, margin, max(dimensions, classes))

@@ -149,10 +149,7 @@ class Bundle:
         for start in range(0, len(X), _BLOCK):
             rows = slice(start, start + _BLOCK)
             with np.errstate(all="ignore"):  # what is not finite is refused just below
-                prepared = self.preparation.apply(X[rows])
-                if not np.isfinite(prepared).all():
-                    raise self.contents.fault("its preparation makes vectors infinite")
-                answers = self.scorer.scores(prepared)
+                answers = self.scorer.scores(self._prepared(X[rows]))
                 if self.calibration is not None:
                     answers = self.calibration.apply(answers)
                 probabilities[rows] = answers
@@ -163,6 +160,65 @@ class Bundle:
         ):
             raise self.contents.fault("it answers what is no probability")
         return probabilities, p_values if self.novelty is not None else None
+
+    def margins(self, X: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Return a number for each class that does not saturate, whatever the head, shape (n, n_classes).
+
+        They are the head's own, before calibration: logits where it has such, margins of a support vector
+        machine, logarithms of smoothed shares of votes. The higher above the others', the more speaks for a
+        class.
+
+        Parameters
+        ----------
+        X : ndarray of float, shape (n, d)
+            As for `scores`.
+
+        Raises
+        ------
+        BundleDamaged
+            If they are no numbers.
+        """
+        margins = np.empty((len(X), len(self.classes)))
+        for start in range(0, len(X), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            margins[rows] = self.scorer.margins(self._prepared(X[rows]))
+        return margins
+
+    def gradients(self, X: NDArray[np.floating[Any]], target: int) -> NDArray[np.float64]:
+        """Return how a class's margin above the best other changes with each number of a vector, shape (n, d).
+
+        Parameters
+        ----------
+        X : ndarray of float, shape (n, d)
+            As for `scores`.
+        target : int
+            The class.
+
+        Raises
+        ------
+        UsageError
+            If the head has no gradient, as one of trees or neighbours; the message names those that have.
+        BundleDamaged
+            If they are no numbers.
+        """
+        gradients = np.empty(X.shape)
+        for start in range(0, len(X), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            prepared = self._prepared(X[rows])
+            others = self.scorer.margins(prepared)
+            others[:, target] = -np.inf
+            weights = np.zeros_like(others)
+            weights[np.arange(len(others)), others.argmax(axis=1)] = -1
+            weights[:, target] = 1
+            gradients[rows] = self.preparation.back(self.scorer.gradients(prepared, weights))
+        return gradients
+
+    def _prepared(self, X: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        with np.errstate(all="ignore"):  # what is not finite is refused
+            prepared = self.preparation.apply(X)
+        if not np.isfinite(prepared).all():
+            raise self.contents.fault("its preparation makes vectors infinite")
+        return prepared
 
     def decide(self, probabilities: NDArray[np.float64], threshold: float | None = None) -> NDArray[np.int64]:
         """Return the class of each row, shape (n,): by the threshold of two classes, else the most probable."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from . import trees
 from .contents import Contents
-from .scorers import Blockwise, Matrix, State, Vectors
+from .scorers import Blockwise, Matrix, State, Vectors, of_votes
 
 
 def stored(kind: str, estimator: Any) -> State:
@@ -48,4 +48,7 @@ def restored(contents: Contents, kind: str, dimensions: int, classes: int) -> Bl
         total /= len(ensemble.roots)
         return total
 
-    return Blockwise(contents.path, classes, True, answer, max(dimensions, classes))
+    def margin(X: Vectors) -> Matrix:
+        return of_votes(answer(X), len(ensemble.roots))
+
+    return Blockwise(contents.path, classes, True, answer, margin, max(dimensions, classes))

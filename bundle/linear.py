@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..classify.training import softmax
 from .contents import Contents
-from .scorers import Blockwise, Matrix, State, Vectors, both, sigmoid
+from .scorers import Blockwise, Matrix, State, Vectors, apart, both, sigmoid
 
 
 def stored(kind: str, estimator: Any) -> State:
@@ -32,17 +31,29 @@ def restored(contents: Contents, kind: str, dimensions: int, classes: int) -> Bl
         priors = contents.array("head/priors", (classes,), "float64")
         if priors.min() < 0 or abs(priors.sum() - 1) > 1e-6:
             raise contents.fault("the classes' frequencies do not sum to 1")
-        return Blockwise(contents.path, classes, True, lambda X: np.tile(priors, (len(X), 1)), classes)
+        constant = np.log(np.maximum(priors, np.finfo(np.float64).tiny))
+        return Blockwise(
+            contents.path,
+            classes,
+            True,
+            answer=lambda X: np.tile(priors, (len(X), 1)),
+            margin=lambda X: np.tile(constant, (len(X), 1)),
+            held=classes,
+        )
     outputs = 1 if kind == "logistic" and classes == 2 else classes
     coefficients = contents.array("head/coefficients", (outputs, dimensions), "float64")
     intercept = contents.array("head/intercept", (outputs,), "float64")
 
+    def logits(X: Vectors) -> Matrix:
+        return np.asarray(X.astype(np.float64) @ coefficients.T + intercept)
+
     def answer(X: Vectors) -> Matrix:
-        logits = _product(X, coefficients) + intercept
-        return both(sigmoid(logits[:, 0])) if outputs == 1 else softmax(logits)
+        return both(sigmoid(logits(X)[:, 0])) if outputs == 1 else softmax(logits(X))
 
-    return Blockwise(contents.path, classes, True, answer, max(dimensions, classes))
+    def margin(X: Vectors) -> Matrix:
+        return apart(logits(X)[:, 0]) if outputs == 1 else logits(X)
 
+    def slope(X: Vectors, weights: Matrix) -> Matrix:
+        return np.asarray(weights @ (apart(coefficients[0]).T if outputs == 1 else coefficients))
 
-def _product(X: Vectors, coefficients: NDArray[np.float64]) -> Matrix:
-    return np.asarray(X.astype(np.float64) @ coefficients.T)
+    return Blockwise(contents.path, classes, True, answer, margin, max(dimensions, classes), slope)

@@ -46,4 +46,5 @@ def restored(contents: Contents, kind: str, dimensions: int, classes: int) -> Bl
     def answer(X: Vectors) -> Matrix:
         return by_class(machine.decision_function(X))
 
-    return Blockwise(contents.path, classes, False, answer, max(dimensions, count, pairs))
+    held = max(dimensions, count, pairs)
+    return Blockwise(contents.path, classes, False, answer, machine.margins, held, machine.gradients)

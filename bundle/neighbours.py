@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .contents import Contents
-from .scorers import Blockwise, State
+from .scorers import Blockwise, Matrix, State, Vectors, of_votes
 
 _LONGEST = 1.001
 """Squared length of a vector that was divided by its length, in float32."""
@@ -52,5 +52,9 @@ def restored(contents: Contents, kind: str, dimensions: int, classes: int) -> Bl
         count, weights=weights, algorithm="brute", metric="euclidean", n_jobs=1
     ).fit(vectors, labels)
     head.classes_, head.n_features_in_ = np.arange(classes), dimensions
+
+    def margin(X: Vectors) -> Matrix:
+        return of_votes(head.predict_proba(X), count)
+
     # Beside the votes, it holds the distances and the indices of the nearest.
-    return Blockwise(contents.path, classes, True, head.predict_proba, max(dimensions, 4 * count))
+    return Blockwise(contents.path, classes, True, head.predict_proba, margin, max(dimensions, 4 * count))

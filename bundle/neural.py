@@ -33,7 +33,7 @@ def restored(contents: Contents, kind: str, dimensions: int, classes: int) -> Bl
     if kind == "mlp-bn" and any(head.weights_[number].min() < 0 for number in (3, 9)):
         raise contents.fault("a variance is negative")
     widest = max(length for shape in shapes for length in shape)
-    return Blockwise(contents.path, classes, True, head.predict_proba, widest)
+    return Blockwise(contents.path, classes, True, head.predict_proba, head.logits, widest, head.gradients)
 
 
 def _mlp(fields: Fields, kind: str, dimensions: int, classes: int) -> tuple[Any, Shapes]:

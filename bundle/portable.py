@@ -18,10 +18,11 @@ from . import boosted, forests, linear, machines, neighbours, neural
 from .contents import Contents
 from .scorers import Blockwise, Matrix, Scorer, State, Vectors, by_class
 
-__all__ = ["KINDS", "Scorer", "restored", "stored"]
+__all__ = ["KINDS", "Scorer", "restored", "scorer_of", "stored"]
 
 _PROBES = 32
 _TOLERANCE = 1e-4
+"""Probabilities of a user's own estimator are raised to it: those below, 1 − p cannot tell apart any more."""
 
 
 class _Family(NamedTuple):
@@ -95,6 +96,25 @@ def _own_scores(estimator: Any, X: Vectors, probabilities: bool) -> Matrix:
     if probabilities:
         return np.asarray(estimator.predict_proba(X), dtype=np.float64)
     return by_class(estimator.decision_function(X))
+
+
+def scorer_of(spec: Spec, estimator: Any) -> Scorer:
+    """Return what answers for a fitted head as a bundle of it would, without one.
+
+    Parameters
+    ----------
+    spec : Spec
+    estimator : estimator
+        As for `stored`.
+
+    Raises
+    ------
+    BundleError
+        If a bundle cannot keep it, as an estimator of the user's own.
+    """
+    state, arrays = stored(spec, estimator)
+    contents = Contents(Path(spec.text), {"head_state": state}, arrays)
+    return restored(contents, spec.head.name, int(estimator.n_features_in_), len(estimator.classes_))
 
 
 def restored(contents: Contents, kind: str, dimensions: int, classes: int) -> Scorer:

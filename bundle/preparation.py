@@ -45,6 +45,11 @@ class Preparation:
             prepared = ((prepared - self.centre) @ self.components).astype(prepared.dtype)
         return prepared
 
+    def back(self, gradients: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return gradients in raw vectors, shape (n, d), given those in prepared ones, shape (n, k)."""
+        standardized = gradients if self.components is None else gradients @ self.components.T
+        return np.asarray(standardized / self.scale)
+
     def stored(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that a bundle keeps."""
         kept = {"mean": self.mean, "scale": self.scale}

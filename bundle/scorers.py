@@ -1,11 +1,14 @@
 """How a head read from a bundle answers: in blocks of rows, and never with what is no number.
 
+It answers twice: with scores, which are probabilities where it has them, and with margins, which show what
+moves an answer even where probabilities are 0 or 1 and move no more.
+
 What a head computes is in the module of its family; which families there are, in portable.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,12 +20,17 @@ from .. import errors
 
 Matrix = NDArray[np.float64]
 Vectors = NDArray[np.floating[Any]]
+Slope = Callable[[Vectors, Matrix], Matrix]
+"""Returns the gradient at each row (n, d) of a sum of the margins, weighted by (n, n_classes)."""
 State = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 """What a head is stored as: an object for the document, and arrays whose names begin with "head/"."""
 
 _NUMBERS = 2**23
 """Numbers that a block of rows may take at once: 64 MB of them, however a bundle is made."""
 _ROWS = 4096
+_NO_NUMBERS = "infinite or no numbers"
+DIFFERENTIABLE = ("mlp", "mlp-bn", "svm", "logistic", "lda", "pyramid")
+"""The kinds of heads whose margins have a gradient."""
 
 
 class Scorer(Protocol):
@@ -53,6 +61,31 @@ class Scorer(Protocol):
             If the head has trees, and the vectors do not fit float32.
         """
 
+    def margins(self, X: Vectors) -> Matrix:
+        """Return a number for each class that does not saturate, shape (n, n_classes).
+
+        Of a head with probabilities, their softmax is these, smoothed where they are shares of votes; of a
+        support vector machine, their differences are what its machines of two classes say. The higher a class's
+        number is above the others', the more speaks for it. Parameters and errors as those of `scores`.
+        """
+
+    def gradients(self, X: Vectors, weights: Matrix) -> Matrix:
+        """Return the gradient at each row, shape (n, d), of a sum of its margins.
+
+        Parameters
+        ----------
+        X : ndarray of float32 or float64, shape (n, d)
+        weights : ndarray of float64, shape (n, n_classes)
+            Of each class's margin in the sum.
+
+        Raises
+        ------
+        UsageError
+            If the head's margins have no gradient: it has trees, neighbours, or no vectors to look at.
+        BundleDamaged, BundleError
+            As `scores`.
+        """
+
 
 @dataclass(frozen=True)
 class Blockwise:
@@ -69,30 +102,64 @@ class Blockwise:
     probabilities : bool
     answer : callable
         Returns the scores of some rows, shape (n, n_classes).
+    margin : callable
+        Returns the margins of some rows, shape (n, n_classes).
     held : int
         How many numbers it holds for each row, about.
+    slope : callable, optional
+        Returns gradients of sums of margins; None where there are none.
     """
 
     path: Path
     classes: int
     probabilities: bool
     answer: Callable[[Vectors], Vectors]
+    margin: Callable[[Vectors], Vectors]
     held: int
+    slope: Slope | None = None
 
     def scores(self, X: Vectors) -> Matrix:
         scores = np.empty((len(X), self.classes))
-        step = min(_ROWS, max(1, _NUMBERS // self.held))
         with np.errstate(all="ignore"):  # what comes of it is looked at below
-            for start in range(0, len(X), step):
-                scores[start : start + step] = self.answer(X[start : start + step])
+            for rows in self._blocks(X):
+                scores[rows] = self.answer(X[rows])
         low, high = (0.0, 1 + 1e-6) if self.probabilities else (-np.inf, np.inf)
         if not (np.isfinite(scores) & (scores >= low) & (scores <= high)).all():
-            wrong = "no probabilities" if self.probabilities else "infinite or no numbers"
-            raise errors.BundleDamaged(
-                f"{self.path}: the head's scores of these vectors are {wrong}; the bundle is damaged or was "
-                "altered, or the vectors are of another kind than those it was fitted on."
-            )
+            raise self._fault("scores", "no probabilities" if self.probabilities else _NO_NUMBERS)
         return scores
+
+    def margins(self, X: Vectors) -> Matrix:
+        margins = np.empty((len(X), self.classes))
+        with np.errstate(all="ignore"):
+            for rows in self._blocks(X):
+                margins[rows] = self.margin(X[rows])
+        if not np.isfinite(margins).all():
+            raise self._fault("margins", _NO_NUMBERS)
+        return margins
+
+    def gradients(self, X: Vectors, weights: Matrix) -> Matrix:
+        if self.slope is None:
+            raise errors.UsageError(
+                f"The head in {self.path} has no gradient; {', '.join(DIFFERENTIABLE)} have one. Feature-map "
+                "occlusion explains any head."
+            )
+        gradients = np.empty(X.shape)
+        with np.errstate(all="ignore"):
+            for rows in self._blocks(X):
+                gradients[rows] = self.slope(X[rows], weights[rows])
+        if not np.isfinite(gradients).all():
+            raise self._fault("gradients", _NO_NUMBERS)
+        return gradients
+
+    def _blocks(self, X: Vectors) -> Iterator[slice]:
+        step = min(_ROWS, max(1, _NUMBERS // self.held))
+        return (slice(start, start + step) for start in range(0, len(X), step))
+
+    def _fault(self, what: str, wrong: str) -> errors.BundleDamaged:
+        return errors.BundleDamaged(
+            f"{self.path}: the head's {what} of these vectors are {wrong}; the bundle is damaged or was "
+            "altered, or the vectors are of another kind than those it was fitted on."
+        )
 
 
 def both(second: Matrix) -> Matrix:
@@ -103,6 +170,25 @@ def both(second: Matrix) -> Matrix:
 def by_class(values: Matrix) -> Matrix:
     """Return decision values, of which two classes share one, positive for the second, as a column for each."""
     return np.column_stack([-values, values]) if values.ndim == 1 else values
+
+
+def apart(difference: Matrix) -> Matrix:
+    """Return a column for each of two classes, shape (n, 2), that differ by this, positive for the second."""
+    return np.column_stack([-difference, difference]) / 2
+
+
+def of_votes(shares: Matrix, voters: int) -> Matrix:
+    """Return the logarithms of shares of votes, each class given half a vote more, as none may have none.
+
+    Of two classes, their difference is the empirical logit [1]_.
+
+    References
+    ----------
+    .. [1] Haldane, The estimation and significance of the logarithm of a ratio of frequencies, Annals of Human
+       Genetics 20, 1956.
+    """
+    smoothed: Matrix = (shares * voters + 0.5) / (voters + 0.5 * shares.shape[1])
+    return np.asarray(np.log(smoothed))
 
 
 def sigmoid(logits: Vectors) -> Matrix:

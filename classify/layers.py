@@ -48,6 +48,11 @@ class Layer(Protocol):
     def infer(self, X: NDArray[Real], arrays: Sequence[NDArray[Real]]) -> NDArray[Real]:
         """Return the answer of a trained layer with these arrays to any rows; changes nothing."""
 
+    def trace(
+        self, error: NDArray[Real], answer: NDArray[Real], arrays: Sequence[NDArray[Real]]
+    ) -> NDArray[Real]:
+        """Return the gradient of the rows that `infer` gave this answer to, given that of the answer."""
+
 
 class Dense:
     """A dense layer, with ReLU unless told otherwise; its kernel starts as Glorot and Bengio's uniform."""
@@ -96,6 +101,12 @@ class Dense:
         answer: NDArray[Real] = X @ kernel
         answer += bias
         return np.maximum(answer, 0, out=answer) if self.relu else answer
+
+    def trace(
+        self, error: NDArray[Real], answer: NDArray[Real], arrays: Sequence[NDArray[Real]]
+    ) -> NDArray[Real]:
+        passed = np.where(answer > 0, error, 0) if self.relu else error
+        return np.asarray(passed @ arrays[0].T)
 
 
 class BatchNorm:
@@ -162,6 +173,12 @@ class BatchNorm:
         answer += beta - mean * scale
         return answer
 
+    def trace(
+        self, error: NDArray[Real], answer: NDArray[Real], arrays: Sequence[NDArray[Real]]
+    ) -> NDArray[Real]:
+        gamma, _, _, variance = arrays
+        return np.asarray(error * (gamma / np.sqrt(variance + variance.dtype.type(self.epsilon))))
+
 
 class Dropout:
     """In training, a share of the numbers put to 0 and the others enlarged to make up for it (Srivastava 2014).
@@ -205,6 +222,11 @@ class Dropout:
     def infer(self, X: NDArray[Real], arrays: Sequence[NDArray[Real]]) -> NDArray[Real]:
         return X
 
+    def trace(
+        self, error: NDArray[Real], answer: NDArray[Real], arrays: Sequence[NDArray[Real]]
+    ) -> NDArray[Real]:
+        return error
+
 
 class Parallel:
     """A dense layer for each of several parts that lie one after another in a row, their answers likewise."""
@@ -247,6 +269,16 @@ class Parallel:
             for layer, part, pair in zip(self._layers, self._parts, pairs, strict=True)
         ]
         return np.concatenate(answers, axis=1)
+
+    def trace(
+        self, error: NDArray[Real], answer: NDArray[Real], arrays: Sequence[NDArray[Real]]
+    ) -> NDArray[Real]:
+        pairs = zip(arrays[::2], arrays[1::2], strict=True)
+        errors = [
+            layer.trace(error[:, place], answer[:, place], pair)
+            for layer, place, pair in zip(self._layers, self._answers, pairs, strict=True)
+        ]
+        return np.concatenate(errors, axis=1)
 
 
 def by_columns(rows: int, units: int) -> Array:

@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .layers import Array, Layer
-from .training import Network, infer, train
+from .training import Network, gradients, infer, logits, train
 
 
 class NeuralHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no types
@@ -98,6 +98,25 @@ class NeuralHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # 
         check_is_fitted(self)
         X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
         return infer(self._layers(X.shape[1], len(self.classes_)), self.weights_, X, np.float64)
+
+    def logits(self, X: Any) -> NDArray[np.float64]:
+        """Return what the softmax makes probabilities of, shape (n, n_classes), computed in float64."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        return logits(self._layers(X.shape[1], len(self.classes_)), self.weights_, X, np.float64)
+
+    def gradients(self, X: Any, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the gradient at each row, shape (n, d), of a sum of its logits.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+        weights : ndarray of float64, shape (n, n_classes)
+            Of each logit in the sum.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        return gradients(self._layers(X.shape[1], len(self.classes_)), self.weights_, X, weights)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the most probable class of each row, shape (n,)."""

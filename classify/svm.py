@@ -153,6 +153,37 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn
         scores: NDArray[np.float64] = votes + margins / (3 * (np.abs(margins) + 1))
         return scores
 
+    def margins(self, X: Any) -> NDArray[np.float64]:
+        """Return a value for each class, shape (n, n_classes), that votes do not round.
+
+        Their differences are what the pairs' machines say, of two classes exactly, of more by least squares: a
+        class's value is the sum of its margins in all of its pairs, divided by the number of classes.
+        """
+        return self._pairs(X) @ self._signs() / len(self.classes_)
+
+    def gradients(self, X: Any, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the gradient at each row, shape (n, d), of a sum of its margins.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+        weights : ndarray of float64, shape (n, n_classes)
+            Of each class's margin in the sum.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        vectors = self.support_vectors_.astype(np.float64)
+        of_pairs = weights @ self._signs().T / len(self.classes_)
+        found = np.empty(X.shape)
+        for start in range(0, len(X), _BLOCK):
+            rows = X[start : start + _BLOCK].astype(np.float64)
+            by_vector = of_pairs[start : start + _BLOCK] @ self.coefficients_.T
+            by_vector *= self._kernel_slope(rows, vectors)
+            found[start : start + _BLOCK] = by_vector @ vectors
+            if self.kernel == "rbf":
+                found[start : start + _BLOCK] -= by_vector.sum(axis=1, keepdims=True) * rows
+        return found
+
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of each row that wins most pairs, shape (n,)."""
         pairs = self._pairs(X)
@@ -186,6 +217,17 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn
             margins[:, second] -= pairs[:, column]
         return votes, margins
 
+    def _signs(self) -> NDArray[np.float64]:
+        """Return which class each pair's machine speaks for, 1, and against, −1; shape (n_pairs, n_classes).
+
+        Of two classes libsvm's one machine speaks for the second; of more, each for the first of its pair.
+        """
+        pairs = list(combinations(range(len(self.classes_)), 2))
+        signs = np.zeros((len(pairs), len(self.classes_)))
+        for column, (first, second) in enumerate(pairs):
+            signs[column, [first, second]] = 1, -1
+        return -signs if len(self.classes_) == 2 else signs
+
     def _whole_kernel(self, X: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Return the kernel of the training rows with each other, shape (n, n), each half computed once."""
         vectors = X.astype(np.float32, copy=False)
@@ -210,6 +252,17 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn
         products *= self.gamma_
         products += self.coef0
         return np.asarray(products**self.degree if self.kernel == "poly" else np.tanh(products))
+
+    def _kernel_slope(self, A: NDArray[np.float64], B: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the s for which the gradient of a pair's kernel k(a, b) in a is s·b, or s·(b − a) of RBF."""
+        if self.kernel == "linear":
+            return np.ones((len(A), len(B)))
+        if self.kernel == "rbf":
+            return np.asarray(2 * self.gamma_ * self._kernel(A, B))
+        if self.kernel == "sigmoid":
+            return np.asarray(self.gamma_ * (1 - self._kernel(A, B) ** 2))
+        inner = self.gamma_ * (A @ B.T) + self.coef0
+        return np.asarray(self.degree * self.gamma_ * inner ** max(self.degree - 1, 0))
 
     def _number_of_gamma(self, X: NDArray[np.floating[Any]]) -> float:
         """Return gamma as a number, by SVC's rules."""

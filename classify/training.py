@@ -218,6 +218,16 @@ def infer(
 ) -> NDArray[Real]:
     """Return the probabilities that a trained network gives, shape (n, n_classes), computed in `dtype`.
 
+    Parameters as those of `logits`.
+    """
+    return softmax(logits(layers, arrays, X, dtype))
+
+
+def logits(
+    layers: Sequence[Layer], arrays: Sequence[Array], X: NDArray[Any], dtype: type[Real]
+) -> NDArray[Real]:
+    """Return what a trained network gives before its softmax, shape (n, n_classes), computed in `dtype`.
+
     Parameters
     ----------
     layers : sequence of Layer
@@ -228,15 +238,47 @@ def infer(
     dtype : type
         float32 or float64.
     """
-    following = iter([array.astype(dtype, copy=False) for array in arrays])
-    steps = [(layer, list(islice(following, layer.held))) for layer in layers]
-    probabilities = np.empty((len(X), arrays[-1].size), dtype=dtype)
+    steps = _steps(layers, arrays, dtype)
+    found = np.empty((len(X), arrays[-1].size), dtype=dtype)
     for start in range(0, len(X), _ROWS):
         answer = X[start : start + _ROWS].astype(dtype, copy=False)
         for layer, mine in steps:
             answer = layer.infer(answer, mine)
-        probabilities[start : start + _ROWS] = softmax(answer)
-    return probabilities
+        found[start : start + _ROWS] = answer
+    return found
+
+
+def gradients(
+    layers: Sequence[Layer], arrays: Sequence[Array], X: NDArray[Any], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the gradient of a weighted sum of a trained network's logits at each row, shape (n, d).
+
+    Parameters
+    ----------
+    layers, arrays, X
+        As for `logits`.
+    weights : ndarray of float64, shape (n, n_classes)
+        Of each logit of each row.
+    """
+    steps = _steps(layers, arrays, np.float64)
+    found = np.empty(X.shape)
+    for start in range(0, len(X), _ROWS):
+        seen = [X[start : start + _ROWS].astype(np.float64, copy=False)]
+        for layer, mine in steps:
+            seen.append(layer.infer(seen[-1], mine))
+        error = weights[start : start + _ROWS]
+        for (layer, mine), answer in zip(reversed(steps), reversed(seen), strict=False):
+            error = layer.trace(error, answer, mine)
+        found[start : start + _ROWS] = error
+    return found
+
+
+def _steps(
+    layers: Sequence[Layer], arrays: Sequence[Array], dtype: type[Real]
+) -> list[tuple[Layer, list[NDArray[Real]]]]:
+    """Return each layer with the arrays that it holds."""
+    following = iter([array.astype(dtype, copy=False) for array in arrays])
+    return [(layer, list(islice(following, layer.held))) for layer in layers]
 
 
 def softmax(logits: NDArray[Real]) -> NDArray[Real]:
