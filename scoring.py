@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import errors
+from .bundle import images
 from .bundle.bundle import Bundle
 from .bundle.predictions import Answers, Predictions, Samples, predictions
 from .cache import drift
@@ -32,7 +33,7 @@ _PENDING = "pending: its extraction was not finished"
 
 
 @dataclass(frozen=True)
-class Choices:
+class Choices(images.Choices):
     """What the user may choose of how images are scored.
 
     Parameters
@@ -41,36 +42,11 @@ class Choices:
         See `bundle.predictions`.
     reuse : str or Path, optional
         A cache whose vectors are taken where it has them; it is only read.
-    frames : str, optional
-        Which frames of volumes and series are taken; by the rule of the training images unless told.
-    weights : str, optional
-        The file of the backbone's weights, where it is not found by itself.
-    engine : str
-    trust_model : bool
-    batch_size, workers : int, optional
-    root, labels : str or Path, optional
-        See `extract_features`.
-    accept_drift : bool
-    key_folder : str or Path, optional
-        Where the key of DICOM patients' pseudonyms is made, where the bundle's is not found.
-    key_folders : tuple of Path
-        Where the bundle's key may lie.
     """
 
     threshold: float | None = None
     reject: float | None = None
     reuse: StrPath | None = None
-    frames: str | None = None
-    weights: str | None = None
-    engine: str = "auto"
-    trust_model: bool = False
-    batch_size: int | None = None
-    workers: int | None = None
-    root: StrPath | None = None
-    labels: StrPath | None = None
-    accept_drift: bool = False
-    key_folder: StrPath | None = None
-    key_folders: tuple[Path, ...] = ()
 
     def for_images(self) -> list[str]:
         """Return which of them were made that only images have."""
@@ -85,14 +61,6 @@ class Choices:
             "--engine": None if self.engine == "auto" else self.engine,
         }
         return [name for name, value in made.items() if value is not None]
-
-
-def is_cache(path: Path) -> bool:
-    """Tell whether a path is meant as a cache: an HDF5 file by its first bytes or its name."""
-    if path.is_file():
-        with path.open("rb") as file:
-            return file.read(8) == b"\x89HDF\r\n\x1a\n" or path.suffix == ".h5"
-    return path.suffix == ".h5"
 
 
 def score_cache(
@@ -125,7 +93,7 @@ def score_cache(
         "trained, or go on with --accept-drift.",
         accept=choices.accept_drift,
     )
-    notes = _notes(bundle, drifted, bool(bundle.canaries and cache.canaries()))
+    notes = images.drift_notes(bundle, drifted, canaries=bool(bundle.canaries and cache.canaries()))
     if choices.labels is not None and (unnamed := cache.relabel(choices.labels)):
         notes.append(f"{choices.labels} does not name {unnamed} of the samples: they keep their labels.")
     table = cache.samples
@@ -169,18 +137,6 @@ def _error(state: str, reason: str) -> str:
     return {FAILED: reason, PENDING: _PENDING}.get(state, "")
 
 
-def _notes(bundle: Bundle, drifted: float, canaries: bool) -> list[str]:
-    """Say what of drift was let pass, or could not be looked at."""
-    if drifted > drift.TOLERANCE:
-        return [f"Accepted drift: the vectors are {drifted:.1e} away from those {bundle.path} was trained on."]
-    if not canaries:
-        return [
-            f"Whether the network has drifted since {bundle.path} was trained cannot be known: canaries are "
-            "missing."
-        ]
-    return []
-
-
 class _Answers:
     """Collects what a bundle says of vectors as they come."""
 
@@ -194,14 +150,7 @@ class _Answers:
     ) -> None:
         """Score vectors, shape (k, d) of each layer; `seconds` is what they took before."""
         started = time.perf_counter()
-        layers = [vectors[layer] for layer in self._bundle.layers]
-        widths = tuple(values.shape[1] for values in layers)
-        if widths != self._bundle.widths:
-            raise errors.RecipeMismatch(
-                f"{self._bundle.path} takes vectors of {self._bundle.widths} numbers, and these have {widths}: "
-                "it is damaged, or this is another network."
-            )
-        X = layers[0] if len(layers) == 1 else np.concatenate(layers, axis=1)
+        X = images.joined(self._bundle, vectors)
         probabilities, ood = self._bundle.scores(X)
         each = (time.perf_counter() - started) / max(len(X), 1)
         self._parts.append(
@@ -226,7 +175,7 @@ class _Answers:
 
 def score_images(
     bundle: Bundle,
-    images: Sequence[StrPath],
+    paths: Sequence[StrPath],
     choices: Choices,
     progress: Told = lambda done, total, words: None,
     note: Callable[[str], None] = lambda _: None,
@@ -247,34 +196,11 @@ def score_images(
         If this machine's network does not compute what the bundle was trained on.
     Interrupted
     """
-    from .cache.patient_key import PatientKey
-    from .extract import data, matching, streaming
+    from .extract import streaming
     from .report.progress import extraction_words
 
-    setup = matching.setup_for(
-        bundle.recipe,
-        bundle.layers,
-        choices.frames or bundle.frames,
-        where=str(bundle.path),
-        weights=choices.weights,
-        engine=choices.engine,
-        batch_size=choices.batch_size,
-        workers=choices.workers,
-        trust_model=choices.trust_model,
-    )
-    key = bundle.training.key(choices.key_folders) or PatientKey(
-        None if choices.key_folder is None else Path(choices.key_folder)
-    )
-    source = data.read_data(
-        images,
-        key,
-        setup.settings.threads(),
-        root=choices.root,
-        mixed=True,
-        labels=choices.labels,
-    )
-    for text in data.notes(source, choices.labels):
-        note(text)
+    opened = images.images_for(bundle, paths, choices, note)
+    source = opened.source
     answers = _Answers(bundle)
     index: dict[tuple[bytes, int], int] = {}
 
@@ -289,10 +215,10 @@ def score_images(
     try:
         streamed = streaming.stream(
             source,
-            setup,
+            opened.setup,
             take,
             layers=bundle.layers,
-            held=[(str(bundle.path), bundle.canaries)] if bundle.canaries else [],
+            held=opened.held,
             reuse=reuse,
             accept_drift=choices.accept_drift,
             progress=lambda now: progress(now.done, now.total, extraction_words(now)),
@@ -329,7 +255,7 @@ def score_images(
         answers.all(),
         threshold=choices.threshold,
         reject=choices.reject,
-        notes=_notes(bundle, streamed.drifted, bool(bundle.canaries)),
+        notes=images.drift_notes(bundle, streamed.drifted, canaries=bool(bundle.canaries)),
     )
 
 

@@ -49,7 +49,7 @@ class Blocks:
         self._maker = {"engine": engine.name, "device": engine.device, "libraries": engine.libraries()}
         self._last_write = time.perf_counter()
 
-    def take(self, rows: list[Row], output: Output) -> None:
+    def take(self, rows: list[Row], _pixels: NDArray[np.float32], output: Output) -> None:
         """Take the rows of one batch; they are written once they are many or have waited for long."""
         if self._any_size:
             output = Output(output.vectors, output.maps[:, :0, :0])

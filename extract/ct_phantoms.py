@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .ct_anatomy import LEAST, Chest
-from .phantoms import DISEASED, NORMAL, write_manifest
+from .phantoms import DISEASED, NORMAL, write_table
 
 SLICES = 40
 """Of a sequence, unless told."""
@@ -120,7 +120,7 @@ def write_sequences(
             row = {"path": path, "label": label, "patient": patient, "series": series}
             rows.append({**row, "slice": str(at), "open": "yes" if is_open else "no"})
             progress(len(rows))
-    return write_manifest(folder, rows)
+    return write_table(folder / "manifest.csv", list(rows[0]), rows)
 
 
 def write_dicom(sequence: Sequence, folder: Path, seed: int = 0) -> list[Path]:

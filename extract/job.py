@@ -171,7 +171,7 @@ class Job:
                 for ready in chain(read.ready, self._prepared(read)):
                     key = key_of(content, ready.number, ready.view)
                     if key not in self.knowledge.rows:
-                        self._start().add(content, kept, ready, share + ready.seconds)
+                        self._start().add(content, kept, ready, share + ready.seconds, self.looked_at)
                         self.knowledge.rows.add(key)
                         seconds -= share
                     if stopped.is_set() and read.wanted:

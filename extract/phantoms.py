@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,9 @@ def write_data_set(
     Parameters
     ----------
     folder : Path
-        Made anew; gets `images/` and `manifest.csv` with the columns path, label, patient, scanner, lesion_x,
-        lesion_y and lesion_radius (pixels; empty for normal ones).
+        Made anew; gets `images/`, `manifest.csv` with the columns path, label, patient and scanner, and
+        `lesions.csv` with path, x, y and radius (pixels) of each lesion: what heads are to find, and so apart
+        from what is told of the images.
     scanner : Scanner
     normal, diseased : int
         How many of each.
@@ -83,36 +84,30 @@ def write_data_set(
         Called with the number of images written.
     """
     (folder / "images").mkdir(parents=True)
-    rows = []
+    rows, lesions = [], []
     labels = [NORMAL] * normal + [DISEASED] * diseased
     for number, label in enumerate(labels, start=1):
         generator = np.random.default_rng([seed, number])
         pixels, lesion = render(scanner, generator, diseased=label == DISEASED)
         path = f"images/{label}-{number:03d}.png"
         Image.fromarray(pixels).save(folder / path)
-        rows.append(
-            {
-                "path": path,
-                "label": label,
-                "patient": f"{scanner.name[-1]}{number:03d}",
-                "scanner": scanner.name,
-                "lesion_x": f"{lesion.x:.1f}" if lesion else "",
-                "lesion_y": f"{lesion.y:.1f}" if lesion else "",
-                "lesion_radius": f"{lesion.radius:.1f}" if lesion else "",
-            }
-        )
+        patient = f"{scanner.name[-1]}{number:03d}"
+        rows.append({"path": path, "label": label, "patient": patient, "scanner": scanner.name})
+        if lesion:
+            place = {name: f"{value:.1f}" for name, value in asdict(lesion).items()}
+            lesions.append({"path": path, **place})
         progress(number)
-    return write_manifest(folder, rows)
+    write_table(folder / "lesions.csv", ("path", *(place.name for place in fields(Lesion))), lesions)
+    return write_table(folder / "manifest.csv", list(rows[0]), rows)
 
 
-def write_manifest(folder: Path, rows: Sequence[Mapping[str, str]]) -> Path:
-    """Write `manifest.csv` into a folder, one line for each row, and return it."""
-    manifest = folder / "manifest.csv"
-    with atomic.replacing(manifest) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> Path:
+    """Write a CSV file, one line for each row, and return its path."""
+    with atomic.replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=columns)
         writer.writeheader()
         writer.writerows(rows)
-    return manifest
+    return path
 
 
 def render(

@@ -75,6 +75,8 @@ class Row(NamedTuple):
     thumbnail : ndarray of uint8, shape (256,)
     seconds : float
         What it took: decoding in its thread, and an equal share of its batch in the network.
+    sample : int
+        Which of the samples it was met in first.
     """
 
     content: bytes
@@ -83,6 +85,7 @@ class Row(NamedTuple):
     view: int
     thumbnail: NDArray[np.uint8]
     seconds: float
+    sample: int
 
 
 class Taker(Protocol):
@@ -92,8 +95,17 @@ class Taker(Protocol):
         """Learn of the engine and of its canaries' vectors, before the first rows."""
         ...
 
-    def take(self, rows: list[Row], output: Output) -> None:
-        """Take the rows of one batch and what the network made of them; every vector is finite."""
+    def take(self, rows: list[Row], pixels: NDArray[np.float32], output: Output) -> None:
+        """Take the rows of one batch; every vector is finite.
+
+        Parameters
+        ----------
+        rows : list of Row
+        pixels : ndarray of float32, shape (k, h, w, 3)
+            What the network saw, 0–255.
+        output : Output
+            What it made of them.
+        """
         ...
 
     def finish(self) -> None:
@@ -129,14 +141,16 @@ class Batches:
         self.computed = 0
         self.not_finite: set[bytes] = set()
 
-    def add(self, content: bytes, facts: dict[str, Any], ready: Ready, seconds: float) -> None:
+    def add(self, content: bytes, facts: dict[str, Any], ready: Ready, seconds: float, sample: int) -> None:
         """Take one view of a frame; the network runs as soon as a batch of pictures of one size is full.
 
-        `facts` is what is to be known of the file when it is met again, `seconds` what decoding it took.
+        `facts` is what is to be known of the file when it is met again, `seconds` what decoding it took,
+        `sample` which of the samples it is.
         """
         pixels, now = ready.frame.pixels, time.perf_counter()
         queue = self._waiting.setdefault(pixels.shape, _Queue(now))
-        queue.rows.append(Row(content, facts, ready.number, ready.view, ready.frame.thumbnail, seconds))
+        thumbnail = ready.frame.thumbnail
+        queue.rows.append(Row(content, facts, ready.number, ready.view, thumbnail, seconds, sample))
         queue.pixels.append(pixels)
         self._bytes += pixels.nbytes
         oldest = next(iter(self._waiting))
@@ -155,9 +169,10 @@ class Batches:
         self._bytes -= sum(pixels.nbytes for pixels in queue.pixels)
         while queue.rows:
             count = min(len(queue.rows), self._engine.batch_size)
+            pixels = np.stack(queue.pixels[:count])
             started = time.perf_counter()
             try:
-                output = self._engine.run(np.stack(queue.pixels[:count]))
+                output = self._engine.run(pixels)
             except Exception as error:
                 if count == 1 or not engines.is_out_of_memory(error):
                     raise
@@ -167,9 +182,9 @@ class Batches:
             self._clock.add("network", started)
             rows = [row._replace(seconds=row.seconds + share) for row in queue.rows[:count]]
             del queue.rows[:count], queue.pixels[:count]
-            self._hand_on(rows, output)
+            self._hand_on(rows, pixels, output)
 
-    def _hand_on(self, rows: list[Row], output: Output) -> None:
+    def _hand_on(self, rows: list[Row], pixels: NDArray[np.float32], output: Output) -> None:
         finite = np.ones(len(rows), dtype=bool)
         for values in output.vectors.values():
             finite &= np.isfinite(values).all(axis=1)
@@ -177,7 +192,7 @@ class Batches:
             self.not_finite.update(row.content for row, good in zip(rows, finite, strict=True) if not good)
             rows = [row for row, good in zip(rows, finite, strict=True) if good]
             vectors = {layer: array[finite] for layer, array in output.vectors.items()}
-            output = Output(vectors, output.maps[finite])
+            pixels, output = pixels[finite], Output(vectors, output.maps[finite])
         if rows:
             self.computed += len(rows)
-            self._taker.take(rows, output)
+            self._taker.take(rows, pixels, output)

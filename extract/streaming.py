@@ -45,12 +45,27 @@ class Frames(NamedTuple):
     seconds : ndarray of float64, shape (k,)
         What each took: decoding in its thread and an equal share of its batch in the network, or of reading the
         cache.
+    maps : ndarray of float32, shape (k, h, w, c), or None
+        The last feature maps; only where they were asked for, and so for the next four.
+    mirrored : ndarray of float32, shape (k, h, w, c), or None
+        Those of the same pictures turned left to right.
+    pixels : ndarray of float32, shape (k, H, W, 3), or None
+        What the network saw, 0–255.
+    sample : ndarray of int, shape (k,), or None
+        The first of the samples that each is of, by its place in the source.
+    of_frames : ndarray of int, shape (k,), or None
+        How many frames each one's file has.
     """
 
     content: list[bytes]
     frame: NDArray[np.int32]
     vectors: dict[str, NDArray[np.float32]]
     seconds: NDArray[np.float64]
+    maps: NDArray[np.float32] | None = None
+    mirrored: NDArray[np.float32] | None = None
+    pixels: NDArray[np.float32] | None = None
+    sample: NDArray[np.intp] | None = None
+    of_frames: NDArray[np.intp] | None = None
 
 
 class Looked(NamedTuple):
@@ -112,6 +127,7 @@ def stream(
     layers: Sequence[str],
     held: Sequence[tuple[str, Mapping[str, NDArray[np.float32]]]] = (),
     reuse: Cache | None = None,
+    with_maps: bool = False,
     accept_drift: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Streamed:
@@ -131,6 +147,9 @@ def stream(
         Where vectors are held that these must fit, and their canaries' vectors, shape (3, d) for each layer.
     reuse : Cache, optional
         Its vectors are not computed again; it is only read.
+    with_maps : bool
+        Hand on feature maps, pixels and the samples that they are of, too. No cache holds maps, so that
+        everything is computed.
     accept_drift : bool
         Go on though the canaries' vectors differ.
     progress : callable
@@ -138,6 +157,8 @@ def stream(
 
     Raises
     ------
+    UsageError
+        If feature maps are wanted, and a cache to be reused.
     RecipeMismatch, CacheAnonymized
         If `reuse` holds vectors of another recipe or none of these layers, or names no images.
     CanaryDrift
@@ -145,8 +166,10 @@ def stream(
     Interrupted
         If the user stopped it.
     """
+    if with_maps and reuse is not None:
+        raise errors.UsageError(f"{reuse.path} holds vectors and no feature maps: leave it out.")
     setup = replace(setup, settings=replace(setup.settings, accept_drift=accept_drift))
-    taking = _Taking(tuple(layers), take)
+    taking = _Taking(tuple(layers), take, with_maps=with_maps)
     knowledge = Knowledge(remedy=_REMEDY)
     if reuse is not None:
         _check_reuse(reuse, setup, taking.layers)
@@ -176,9 +199,10 @@ def stream(
 class _Taking:
     """Hands on what the network yields of the layers that are wanted."""
 
-    def __init__(self, layers: tuple[str, ...], take: Callable[[Frames], None]) -> None:
+    def __init__(self, layers: tuple[str, ...], take: Callable[[Frames], None], *, with_maps: bool) -> None:
         self.layers = layers
         self._take = take
+        self._with_maps = with_maps
 
     def begin(self, engine: Engine, _canaries: dict[str, NDArray[np.float32]]) -> None:
         if lacking := [layer for layer in self.layers if layer not in engine.dimensions]:
@@ -186,14 +210,23 @@ class _Taking:
                 f"The network yields {', '.join(engine.dimensions)}, and not {', '.join(lacking)}, which is "
                 "wanted."
             )
+        self._engine = engine
 
-    def take(self, rows: list[Row], output: Output) -> None:
+    def take(self, rows: list[Row], pixels: NDArray[np.float32], output: Output) -> None:
+        mirrored = None
+        if self._with_maps:
+            mirrored = self._engine.run(np.ascontiguousarray(pixels[:, :, ::-1])).maps
         self._take(
             Frames(
                 [row.content for row in rows],
                 np.array([row.number for row in rows], dtype=np.int32),
                 {layer: output.vectors[layer] for layer in self.layers},
                 np.array([row.seconds for row in rows]),
+                output.maps if self._with_maps else None,
+                mirrored,
+                pixels if self._with_maps else None,
+                np.array([row.sample for row in rows]) if self._with_maps else None,
+                np.array([row.facts["frames"] for row in rows]) if self._with_maps else None,
             )
         )
 

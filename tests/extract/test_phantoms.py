@@ -9,7 +9,7 @@ from icehouse.extract import phantoms
 from PIL import Image
 
 
-def test_a_data_set_is_png_files_and_a_manifest_with_the_lesions_places(tmp_path) -> None:
+def test_a_data_set_is_png_files_a_manifest_and_apart_from_it_the_lesions_places(tmp_path) -> None:
     manifest = phantoms.write_data_set(tmp_path / "set", phantoms.HOME, normal=2, diseased=3, seed=1)
     with manifest.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -17,7 +17,11 @@ def test_a_data_set_is_png_files_and_a_manifest_with_the_lesions_places(tmp_path
     for row in rows:
         with Image.open(tmp_path / "set" / row["path"]) as image:
             assert (image.mode, image.size) == ("L", (384, 384))
-        assert (row["lesion_x"] == "") == (row["label"] == "normal")
+        assert list(row) == ["path", "label", "patient", "scanner"]  # nothing that a head could be told by
+    with (tmp_path / "set" / "lesions.csv").open(encoding="utf-8", newline="") as file:
+        lesions = list(csv.DictReader(file))
+    assert [lesion["path"] for lesion in lesions] == [row["path"] for row in rows[2:]]
+    assert all(0 < float(lesion[name]) < 384 for lesion in lesions for name in ("x", "y", "radius"))
 
 
 def test_the_same_seed_draws_the_same_picture() -> None:
@@ -27,7 +31,7 @@ def test_the_same_seed_draws_the_same_picture() -> None:
     np.testing.assert_array_equal(first, second)
 
 
-def test_the_lesion_is_where_the_manifest_says_and_makes_the_lung_denser() -> None:
+def test_the_lesion_is_where_it_is_said_to_be_and_makes_the_lung_denser() -> None:
     brighter = []
     for seed in range(12):
         sick, lesion = phantoms.render(phantoms.HOME, np.random.default_rng(seed), diseased=True)

@@ -20,6 +20,7 @@ from icehouse.cache.patient_key import PatientKey
 from icehouse.cache.store import Cache
 from icehouse.extract import ct_phantoms, engines, streaming
 from icehouse.extract.data import read_data
+from icehouse.extract.decode import open_image
 from icehouse.extract.extraction import extract
 from icehouse.extract.matching import setup_for
 from icehouse.extract.settings import Settings
@@ -253,6 +254,56 @@ def test_a_cache_that_cannot_be_reused_is_refused_with_the_reason(work, make_cac
             stream(source, setup, print, layers=["conv"], reuse=cache)
         with pytest.raises(errors.RecipeMismatch, match="yields avg_pool, and not conv"):
             stream(source, setup, print, layers=["conv"])
+
+
+def test_maps_and_pixels_come_with_the_vectors_that_they_belong_to_where_they_are_asked_for(work) -> None:
+    handed: list[Frames] = []
+    with open_cache(work / "features.h5") as cache:
+        streamed(work, cache, take=handed.append, with_maps=True)
+        samples = read_data(work / "images", PatientKey(None), 2).samples
+        reader = setup_for(cache.header.recipe, cache.layers, "all", where="model.head").preparation
+        vectors = vectors_of(cache)
+        with pytest.raises(errors.UsageError, match="no feature maps"):
+            streamed(work, cache, reuse=cache, with_maps=True)
+    files = {
+        hashlib.sha256(data).digest(): data
+        for file in (work / "images").rglob("*.*")
+        if (data := file.read_bytes())
+    }
+    seen = 0
+    for frames in handed:
+        assert frames.maps is not None
+        assert frames.pixels is not None
+        rows = zip(*frames[:2], frames.maps, frames.pixels, frames.sample, frames.of_frames, strict=True)
+        for content, number, maps, pixels, sample, count in rows:
+            assert count == (7 if samples[sample].path.endswith("stack.tif") else 1)
+            assert hashlib.sha256(samples[sample].file.read_bytes()).digest() == content
+            assert samples[sample].path != "normal/2.png"  # its copy stands before it
+            np.testing.assert_allclose(maps.mean(axis=(0, 1)), vectors[content, number], rtol=1e-5)
+            opened = open_image(files[content])
+            np.testing.assert_array_equal(pixels, reader.frame(opened.frame(number)).pixels)
+            seen += 1
+    assert seen == 12
+
+
+def test_maps_and_pixels_of_a_vector_that_is_no_number_are_not_handed_on(work, monkeypatch) -> None:
+    class Broken(SmallNetwork):
+        def run(self, pixels: np.ndarray) -> engines.Output:
+            output = super().run(pixels)
+            output.vectors[LAYER][pixels[:, 0, 0, 0] == dark] = np.nan
+            return output
+
+    handed: list[Frames] = []
+    with open_cache(work / "features.h5") as cache:
+        streamed(work, cache, take=handed.append, with_maps=True)
+        dark = float(min(frames.pixels[:, 0, 0, 0].min() for frames in handed))
+        handed.clear()
+        monkeypatch.setattr(engines, "load", lambda _plan, batch_size, _pixels: Broken(batch_size))
+        done, _ = streamed(work, cache, take=handed.append, with_maps=True, accept_drift=True)
+    assert sum(looked.failure is not None for looked in done.samples) == 1
+    for frames in handed:
+        assert len(frames.content) == len(frames.maps) == len(frames.pixels)
+        assert dark not in frames.pixels[:, 0, 0, 0]
 
 
 def test_a_stop_ends_it_with_a_word_and_computes_no_more(work, monkeypatch) -> None:
