@@ -5,42 +5,22 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from .. import errors
 from ..cache import atomic
 from ..extract.inspection import CLASSES_SHOWN, TILE_PIXELS, TILES_A_CLASS, Inspection, Tile
+from .canvas import ALARM, DIM, PALE, PAPER, Canvas
 from .tables import plain_text
 
 _MARGIN, _GAP = 24, 10
 _CAPTION = 34
 _HEADING = 40
 _TITLE = 74
-_PAPER, _INK, _PALE, _DIM, _ALARM = "#ffffff", "#1c1c1c", "#e9e9e9", "#6a6a6a", "#b3261e"
 _WIDTH = 2 * _MARGIN + TILES_A_CLASS * TILE_PIXELS + (TILES_A_CLASS - 1) * _GAP
-
-
-@dataclass
-class _Canvas:
-    """A sheet of paper, and the pens to write on it."""
-
-    image: Image.Image
-    pen: ImageDraw.ImageDraw = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.pen = ImageDraw.Draw(self.image)
-
-    def text(self, x: int, y: int, text: str, size: int, colour: str = _INK, width: int | None = None) -> None:
-        """Write one line, shortened in its middle to at most `width` pixels."""
-        font = ImageFont.load_default(size)
-        text = text.replace("×", "x").replace("–", "-")  # Pillow's own font has neither
-        if width is not None:
-            text = _fitting(text, font, width)
-        self.pen.text((x, y), text, fill=colour, font=font)
 
 
 def place(data: Path, sheet: Path | None, *, overwrite: bool) -> Path | None:
@@ -109,17 +89,17 @@ def draw(inspection: Inspection, title: str, recipe: dict[str, Any]) -> Image.Im
     if inspection.doubtful:
         sections.append(("Doubtful, not shown above", inspection.doubtful))
     heights = [_HEADING + _rows(tiles) * (TILE_PIXELS + _CAPTION + _GAP) for _, tiles in sections]
-    canvas = _Canvas(Image.new("RGB", (_WIDTH, _TITLE + sum(heights) + _MARGIN), _PAPER))
+    canvas = Canvas(Image.new("RGB", (_WIDTH, _TITLE + sum(heights) + _MARGIN), PAPER))
     inner = _WIDTH - 2 * _MARGIN
     canvas.text(_MARGIN, _MARGIN - 6, title, 22, width=inner)
     left_out = len({look.sample.label for look in inspection.looks}) - len(inspection.classes)
     more = f"; {left_out} more classes than the {CLASSES_SHOWN} shown" if left_out else ""
     size, resize, intensity = (plain_text(recipe[name]) for name in ("size", "resize", "intensity"))
     about = f"{size} pixels, resize {resize}, intensity {intensity}"
-    canvas.text(_MARGIN, _MARGIN + 24, f"As the network sees them: {about}{more}", 14, _DIM, inner)
+    canvas.text(_MARGIN, _MARGIN + 24, f"As the network sees them: {about}{more}", 14, DIM, inner)
     y = _TITLE
     for (heading, tiles), height in zip(sections, heights, strict=True):
-        canvas.pen.line((_MARGIN, y, _WIDTH - _MARGIN, y), fill=_PALE, width=2)
+        canvas.pen.line((_MARGIN, y, _WIDTH - _MARGIN, y), fill=PALE, width=2)
         canvas.text(_MARGIN, y + 10, heading, 18, width=inner)
         for number, tile in enumerate(tiles):
             row, column = divmod(number, TILES_A_CLASS)
@@ -143,21 +123,21 @@ def _rows(tiles: Sequence[Tile]) -> int:
     return -(-len(tiles) // TILES_A_CLASS)
 
 
-def _draw_tile(canvas: _Canvas, tile: Tile, x: int, y: int) -> None:
+def _draw_tile(canvas: Canvas, tile: Tile, x: int, y: int) -> None:
     box = (x, y, x + TILE_PIXELS - 1, y + TILE_PIXELS - 1)
-    canvas.pen.rectangle(box, fill=_PALE)
+    canvas.pen.rectangle(box, fill=PALE)
     look = tile.look
     if tile.pixels is not None:
         picture = Image.fromarray(tile.pixels)
         left, top = (TILE_PIXELS - picture.width) // 2, (TILE_PIXELS - picture.height) // 2
         canvas.image.paste(picture, (x + left, y + top))
     else:
-        canvas.pen.line((x, y, *box[2:]), fill=_ALARM)
-        canvas.pen.line((x, box[3], box[2], y), fill=_ALARM)
+        canvas.pen.line((x, y, *box[2:]), fill=ALARM)
+        canvas.pen.line((x, box[3], box[2], y), fill=ALARM)
     if look.marks:
-        canvas.pen.rectangle(box, outline=_ALARM, width=3)
-        canvas.pen.rectangle((x, box[3] - 18, box[2], box[3]), fill=_ALARM)
-        canvas.text(x + 6, box[3] - 17, ", ".join(look.marks), 13, _PAPER, TILE_PIXELS - 12)
+        canvas.pen.rectangle(box, outline=ALARM, width=3)
+        canvas.pen.rectangle((x, box[3] - 18, box[2], box[3]), fill=ALARM)
+        canvas.text(x + 6, box[3] - 17, ", ".join(look.marks), 13, PAPER, TILE_PIXELS - 12)
     facts = look.facts
     name = PurePosixPath(look.sample.path).name
     canvas.text(x, y + TILE_PIXELS + 3, name, 13, width=TILE_PIXELS)
@@ -168,17 +148,4 @@ def _draw_tile(canvas: _Canvas, tile: Tile, x: int, y: int) -> None:
         under = f"{facts.width}×{facts.height} {facts.bits} bits {facts.format} {facts.mode}"
         if facts.frames > 1:
             under = f"frame {tile.frame + 1} of {facts.frames}, {under}"
-    canvas.text(x, y + TILE_PIXELS + 18, under, 11, _DIM, TILE_PIXELS)
-
-
-def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """Return `text`, its middle left out as far as it takes to be at most `width` pixels wide."""
-    if font.getlength(text) <= width:
-        return text
-    kept = len(text)
-    while kept > 2:
-        kept -= 1
-        shortened = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
-        if font.getlength(shortened) <= width:
-            return shortened
-    return "…"
+    canvas.text(x, y + TILE_PIXELS + 18, under, 11, DIM, TILE_PIXELS)
