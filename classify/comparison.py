@@ -221,8 +221,8 @@ def compare_runs(paths: Sequence[Path | str], metric: str = PRIMARY) -> dict[str
     if sum(len(run.plan["heads"]) for run in runs) < 2:
         raise errors.UsageError("There is one head only. Name a second run, or a run of several heads.")
     common = align(runs)
-    labels = _labels(runs)
-    by_label = {labels[place]: records for place, records in common.records.items()}
+    by_place = labels_of(runs)
+    by_label = {by_place[place]: records for place, records in common.records.items()}
     units = common.problem.blocks
     seed = runs[0].plan.get("seed", 0)
     aside = max(run.plan.get("validation") or 0.0 for run in runs)
@@ -256,8 +256,8 @@ def compare_runs(paths: Sequence[Path | str], metric: str = PRIMARY) -> dict[str
     }
 
 
-def _labels(runs: list[StoredRun]) -> dict[tuple[int, str], str]:
-    """Return what the head of a run is called: RUN/HEAD where there are several runs."""
+def labels_of(runs: Sequence[StoredRun]) -> dict[tuple[int, str], str]:
+    """Return what each head of each run, by its number, is called: RUN/HEAD where there are several runs."""
     names = [run.path.resolve().name for run in runs]
     if len(set(names)) < len(names):
         names = [str(run.path) for run in runs]

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import __version__, errors
 from . import rules, splits
@@ -18,7 +18,14 @@ from .protocol import Protocol, Round
 from .rolled import roll, table_of
 from .runs import Record, RunFolder
 from .scheduling import Stopped, Task, in_processes, in_threads
-from .stored import read_run
+from .stored import StoredRun, kept_run, read_run
+
+
+class Outcome(NamedTuple):
+    """What a run found, as a JSON-ready document, and everything that it is made of."""
+
+    document: dict[str, Any]
+    stored: StoredRun
 
 
 def run(
@@ -32,8 +39,8 @@ def run(
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
     note: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
-    """Judge each head in each round and return the results as a JSON-ready document.
+) -> Outcome:
+    """Judge each head in each round and return the results.
 
     Parameters
     ----------
@@ -94,10 +101,20 @@ def run(
     ]
     rolled = roll(problem, specs, protocol, finished) if problem.by is not None else None
     document = document_of(problem, parted, specs, protocol, schedule, plan, finished, rolled, stopped, out)
+    units = None if rolled is None else table_of(problem, rolled, document["round_names"])
     if folder is not None:
-        units = None if rolled is None else table_of(problem, rolled, document["round_names"])
         folder.finish(document, units, finished=not stopped)
-    return document
+    stored = kept_run(
+        problem,
+        parted,
+        plan,
+        made_with or {},
+        list(records.values()),
+        units,
+        out or Path("run"),
+        finished=not stopped,
+    )
+    return Outcome(document, stored)
 
 
 def _check_weighing(specs: list[Spec], protocol: Protocol) -> None:

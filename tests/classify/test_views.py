@@ -43,7 +43,7 @@ def opened(path: Path, **how) -> Problem:
 
 
 def judged(problem: Problem, head: str = "svm", **how) -> dict:
-    return rounds.run(problem, [heads.parse(head)], Protocol(**how), "f" * 64)
+    return rounds.run(problem, [heads.parse(head)], Protocol(**how), "f" * 64).document
 
 
 @pytest.fixture
