@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..classify.comparison import LEVEL, spoken
+from .numbers import difference_text, interval_text, number_text, p_text
 from .tables import DISCLAIMER, text_table
 
 _NAMED = 3
@@ -18,7 +19,7 @@ def comparison_text(document: dict[str, Any]) -> str:
     document : dict
         As `classify.comparison.compare_runs` returns it.
     """
-    parts = [_means(document), differences_text(document["pairs"]), "\n".join(_sentences(document)), DISCLAIMER]
+    parts = [_means(document), differences_text(document["pairs"]), "\n".join(sentences(document)), DISCLAIMER]
     return "\n\n".join(parts)
 
 
@@ -27,10 +28,10 @@ def differences_text(pairs: list[dict[str, Any]]) -> str:
     rows = [
         [
             f"{pair['a']} − {pair['b']}",
-            "–" if pair["difference"] is None else f"{pair['difference']:+.4f}",
-            _interval(pair),
-            _p(pair["p"]),
-            _p(pair["p_holm"]),
+            difference_text(pair["difference"]),
+            interval_text(pair),
+            p_text(pair["p"]),
+            p_text(pair["p_holm"]),
         ]
         for pair in pairs
     ]
@@ -39,7 +40,9 @@ def differences_text(pairs: list[dict[str, Any]]) -> str:
 
 
 def _means(document: dict[str, Any]) -> str:
-    rows = [[label, _number(entry["mean"]), _interval(entry)] for label, entry in document["heads"].items()]
+    rows = [
+        [label, number_text(entry["mean"]), interval_text(entry)] for label, entry in document["heads"].items()
+    ]
     name = spoken(document["metric"])
     unit = f" of {document['patients']} patients" if document["patients"] is not None else ""
     count = document["splits"]
@@ -50,9 +53,10 @@ def _means(document: dict[str, Any]) -> str:
     return text_table(title, ["", "mean", "95 % interval"], rows)
 
 
-def _sentences(document: dict[str, Any]) -> list[str]:
-    sentences = [document["interval"]]
-    sentences += [
+def sentences(document: dict[str, Any]) -> list[str]:
+    """Say how the intervals are made, and what is left out."""
+    said = [document["interval"]]
+    said += [
         f"{label}: defined in {entry['defined']} of {document['rounds']} rounds ({entry['reason']}); the "
         "others are left out of its differences."
         for label, entry in document["heads"].items()
@@ -61,8 +65,8 @@ def _sentences(document: dict[str, Any]) -> list[str]:
     if gone := document["left_out"]:
         named = ", ".join(f"{image['path']} (only in {' and '.join(image['in'])})" for image in gone[:_NAMED])
         more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""
-        sentences.append(f"Left out of all runs, because not all have them: {named}{more}.")
-    return sentences
+        said.append(f"Left out of all runs, because not all have them: {named}{more}.")
+    return said
 
 
 def meaning(pairs: list[dict[str, Any]]) -> str:
@@ -76,17 +80,3 @@ def meaning(pairs: list[dict[str, Any]]) -> str:
         return f"No difference is more than chance explains, {len(pairs)} comparisons considered."
     named = ", ".join(f"{pair['a']} − {pair['b']}" for pair in told)
     return f"More than chance explains, {len(pairs)} comparisons considered: {named}."
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
-
-
-def _interval(entry: dict[str, Any]) -> str:
-    return "–" if entry["low"] is None else f"{entry['low']:.4f} to {entry['high']:.4f}"
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"

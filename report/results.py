@@ -9,6 +9,7 @@ from typing import Any
 from ..classify.comparison import spoken
 from ..classify.rules import AUTO
 from .comparison import differences_text, meaning
+from .numbers import mean_and_std, mean_with_interval, number_text, share_text
 from .tables import DISCLAIMER, plain_text, text_table
 
 HEADINGS = {
@@ -26,8 +27,10 @@ HEADINGS = {
     "brier": "Brier",
 }
 """The metrics in the order of the columns, and what each column is headed."""
-_CALIBRATION = {"calibration_slope": "calibration slope", "calibration_intercept": "intercept", "ece": "ECE"}
-_WITH_INTERVAL = ("accuracy", "balanced_accuracy", "roc_auc")
+CALIBRATION = {"calibration_slope": "calibration slope", "calibration_intercept": "intercept", "ece": "ECE"}
+"""Metrics of probabilities alone: shown where there are any."""
+WITH_INTERVAL = ("accuracy", "balanced_accuracy", "roc_auc")
+"""What is quoted most."""
 _HEADS_ABREAST = 5
 _PAIRS_SHOWN = 10
 _ROUNDS_SHOWN = 20
@@ -41,7 +44,7 @@ def rounds_table(document: dict[str, Any], head: str, noun: str = "images") -> s
     rows: list[Sequence[str] | None] = []
     if len(names) <= _ROUNDS_SHOWN:
         rows = [
-            [name, *(_number(metrics[metric]["rounds"][number]) for metric in HEADINGS)]
+            [name, *(number_text(metrics[metric]["rounds"][number]) for metric in HEADINGS)]
             for number, name in enumerate(names)
         ]
         rows.append(None)
@@ -52,36 +55,40 @@ def rounds_table(document: dict[str, Any], head: str, noun: str = "images") -> s
         ("worst", "worst"),
         ("better", "best"),
     ):
-        rows.append([label, *(_number(metrics[metric][key]) for metric in HEADINGS)])
+        rows.append([label, *(number_text(metrics[metric][key]) for metric in HEADINGS)])
     table = text_table(head, ["round", *HEADINGS.values()], rows)
-    return "\n".join([table, *_undefined(metrics), "", confusion_table(document, head, noun)])
+    reasons = [f"  {line}" for line in undefined_sentences(metrics)]
+    return "\n".join([table, *reasons, "", confusion_table(document, head, noun)])
 
 
 def confusion_table(document: dict[str, Any], head: str, noun: str = "images") -> str:
     """Return one head's confusion matrices summed over rounds, as counts and shares of each true class."""
-    matrix = document["confusion"][head]["sum"]
-    judgements = sum(map(sum, matrix))
     rows = []
-    for name, counts in zip(document["classes"], matrix, strict=True):
+    for name, counts in zip(document["classes"], document["confusion"][head]["sum"], strict=True):
         total = sum(counts)
-        cells = [f"{count} ({count / total:.1%})" if total else str(count) for count in counts]
-        rows.append([name, *cells])
-    count = f"{document['rounds']} round{'s' if document['rounds'] != 1 else ''}"
-    title = f"{head}: {judgements} judgements of {document['tested']['rows']} {noun} over {count}"
+        rows.append([name, *(share_text(count, total) for count in counts)])
+    title = f"{head}: {judgements_text(document, head, noun)}"
     return text_table(title, ["true class", *(f"as {name}" for name in document["classes"])], rows)
+
+
+def judgements_text(document: dict[str, Any], head: str, noun: str = "images") -> str:
+    """Return what a head's confusion matrix counts, such as "770 judgements of 256 images over 10 rounds"."""
+    judgements = sum(map(sum, document["confusion"][head]["sum"]))
+    count = f"{document['rounds']} round{'s' if document['rounds'] != 1 else ''}"
+    return f"{judgements} judgements of {document['tested']['rows']} {noun} over {count}"
 
 
 def summary_table(document: dict[str, Any]) -> str:
     """Return heads side by side, a few at a time: mean ± standard deviation of each metric over the rounds."""
     heads = list(document["heads"].items())
     count = document["rounds"]
-    title = f"Mean ± standard deviation over {count} round{'s' if count != 1 else ''}; {_about(document)}"
+    title = f"Mean ± standard deviation over {count} round{'s' if count != 1 else ''}; {about(document)}"
     tables: list[str] = []
     for start in range(0, len(heads), _HEADS_ABREAST):
         few = dict(heads[start : start + _HEADS_ABREAST])
         rows = [
-            [heading, *(_mean_and_std(metrics[name]) for metrics in few.values())]
-            for name, heading in {**HEADINGS, **_CALIBRATION}.items()
+            [heading, *(mean_and_std(metrics[name]) for metrics in few.values())]
+            for name, heading in {**HEADINGS, **CALIBRATION}.items()
             if any(metrics[name]["mean"] is not None for metrics in few.values())
         ]
         tables.append(text_table("" if tables else title, ["", *few], rows))
@@ -91,22 +98,21 @@ def summary_table(document: dict[str, Any]) -> str:
 def intervals_table(document: dict[str, Any]) -> str:
     """Return each head's mean and 95 % interval of what is quoted most."""
     rows = [
-        [head, *(_with_interval(metrics[name]) for name in _WITH_INTERVAL)]
+        [head, *(mean_with_interval(metrics[name]) for name in WITH_INTERVAL)]
         for head, metrics in document["heads"].items()
     ]
-    headings = ["", *(HEADINGS[name] for name in _WITH_INTERVAL)]
+    headings = ["", *(HEADINGS[name] for name in WITH_INTERVAL)]
     return text_table("Mean and 95 % interval", headings, rows) + f"\n{document['interval']}"
 
 
 def summary_text(document: dict[str, Any]) -> str:
     """Return what all heads' tables have in common: summary, intervals, comparison, controls."""
-    parts = [text for text in document["notes"] if text.startswith("LEAK")]
-    parts += [f"Head {stop['head']} was stopped: {_stopped(stop)}" for stop in document["stopped"]]
+    parts = [text for text in document["notes"] if text.startswith("LEAK")] + stopped_sentences(document)
     if document["heads"]:
         parts += [summary_table(document), intervals_table(document)]
         if document["by"] is not None:
             parts.append(units_text(document))
-    if lines := [*_tuned(document), *_spread(document)]:
+    if lines := [*tuned_sentences(document), *spread_sentences(document)]:
         parts.append("\n".join(lines))
     if pairs := document["comparison"]["pairs"]:
         name = spoken(document["comparison"]["metric"])
@@ -128,14 +134,20 @@ def run_tables(document: dict[str, Any]) -> str:
 
 def rounds_of_units(document: dict[str, Any], head: str) -> str:
     """Return one head's rounds, judged by patient (or another unit), and their confusion matrices."""
-    noun = _noun(document["by"])
-    return f"{noun.capitalize()}: {rounds_table(_by_unit(document), head, noun)}"
+    noun = noun_of(document["by"])
+    return f"{noun.capitalize()}: {rounds_table(by_unit(document), head, noun)}"
 
 
 def units_text(document: dict[str, Any]) -> str:
     """Return the summary by patient (or another unit), with intervals, and who is left out."""
-    by, own = document["by"], _by_unit(document)
-    noun = _noun(by)
+    own = by_unit(document)
+    title, lines = noun_of(document["by"]).capitalize(), "\n".join(units_sentences(document["by"]))
+    return "\n\n".join([f"{title}. {summary_table(own)}", intervals_table(own), lines])
+
+
+def units_sentences(by: dict[str, Any]) -> list[str]:
+    """Say how the units' answers are made, who is left out, and which rules were chosen."""
+    noun = noun_of(by)
     lines = [f"{by['units']} {noun}: the rule {by['rule']} makes one answer of the images of each."]
     lines += [f"{count} {noun} left out: {reason}." for reason, count in by["left_out"].items()]
     if by["undecided"]:
@@ -145,18 +157,18 @@ def units_text(document: dict[str, Any]) -> str:
             counts = Counter(chosen).most_common(3)
             shown = "; ".join(f"{text} ({count} of {len(chosen)} rounds)" for text, count in counts)
             lines.append(f"Chosen for {head} in the training parts: {shown}")
-    parts = [f"{noun.capitalize()}. {summary_table(own)}", intervals_table(own), "\n".join(lines)]
-    return "\n\n".join(parts)
+    return lines
 
 
-def _by_unit(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the results with those by unit in the place of those by image."""
+def by_unit(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document of the same form with those by unit in the place of those by image."""
     by = document["by"]
-    taken = {name: by[name] for name in ("heads", "confusion", "interval")}
+    taken = {name: by[name] for name in ("heads", "per_class", "spread", "confusion", "interval")}
     return {**document, **taken, "tested": {"rows": by["units"]}}
 
 
-def _noun(by: dict[str, Any]) -> str:
+def noun_of(by: dict[str, Any]) -> str:
+    """Return what the units of results by unit are called."""
     return "patients" if by["column"] == "patient" else f"units of {by['column']}"
 
 
@@ -168,7 +180,7 @@ def controls_text(controls: dict[str, Any]) -> str:
     return "\n".join(["Controls", *lines])
 
 
-def _tuned(document: dict[str, Any]) -> list[str]:
+def tuned_sentences(document: dict[str, Any]) -> list[str]:
     """Say what tuning chose most often for each head."""
     lines = []
     for head, chosen in (document["tuned"] or {}).items():
@@ -180,7 +192,7 @@ def _tuned(document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _spread(document: dict[str, Any]) -> list[str]:
+def spread_sentences(document: dict[str, Any]) -> list[str]:
     """Say how much of the spread of accuracy is the split's and how much the seed's, where that can be told."""
     lines = []
     for head, spreads in document["spread"].items():
@@ -193,14 +205,17 @@ def _spread(document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _stopped(stop: dict[str, Any]) -> str:
-    return (
-        f"{stop['rounds']} of {stop['of']} rounds were done in {stop['seconds']:g} s. The same command with a "
-        "larger time budget goes on there."
-    )
+def stopped_sentences(document: dict[str, Any]) -> list[str]:
+    """Say which heads were stopped, and how they go on."""
+    return [
+        f"Head {stop['head']} was stopped: {stop['rounds']} of {stop['of']} rounds were done in "
+        f"{stop['seconds']:g} s. The same command with a larger time budget goes on there."
+        for stop in document["stopped"]
+    ]
 
 
-def _about(document: dict[str, Any]) -> str:
+def about(document: dict[str, Any]) -> str:
+    """Return whose images they are, and which class the metrics mean."""
     if document["grouped"]:
         unit = f"grouped by {document['patients']} patients"
     else:
@@ -210,25 +225,7 @@ def _about(document: dict[str, Any]) -> str:
     return f"{unit}, {len(document['classes'])} classes (one against the rest, averaged)"
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
-
-
-def _mean_and_std(entry: dict[str, Any]) -> str:
-    if entry["mean"] is None:
-        return "–"
-    spread = "" if entry["std"] is None else f" ± {entry['std']:.3f}"
-    return f"{entry['mean']:.3f}{spread}"
-
-
-def _with_interval(entry: dict[str, Any]) -> str:
-    if entry["mean"] is None:
-        return "–"
-    interval = "" if entry["low"] is None else f" ({entry['low']:.3f} to {entry['high']:.3f})"
-    return f"{entry['mean']:.3f}{interval}"
-
-
-def _undefined(metrics: dict[str, Any]) -> list[str]:
+def undefined_sentences(metrics: dict[str, Any]) -> list[str]:
     """Say why there is a dash in the table."""
     notes = []
     for name, heading in HEADINGS.items():
@@ -237,5 +234,5 @@ def _undefined(metrics: dict[str, Any]) -> list[str]:
             count = (
                 f"{entry['defined']} of {len(entry['rounds'])} round{'s' if len(entry['rounds']) > 1 else ''}"
             )
-            notes.append(f"  {heading}: defined in {count}: {entry['reason']}")
+            notes.append(f"{heading}: defined in {count}: {entry['reason']}")
     return notes

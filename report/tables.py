@@ -39,6 +39,14 @@ def heads_text(heads: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def report_text(written: dict[str, Any]) -> str:
+    """Return what `icehouse report` says when the page is there."""
+    lines = [f"{written['report']}: {size_text(written['bytes'])}, opens in any browser, offline"]
+    if written["figures"]:
+        lines.append(f"{counted(len(written['figures']), 'figure')} in {written['folder']}")
+    return "\n".join([*lines, DISCLAIMER])
+
+
 def demo_text(made: dict[str, Any]) -> str:
     """Return where `icehouse demo` put everything, and what to try next."""
     rows = [
@@ -50,6 +58,8 @@ def demo_text(made: dict[str, Any]) -> str:
             ("external_features", "transfer values, other scanner"),
             ("bundle", "a fitted head"),
             ("predictions", "what it says of the other scanner's images"),
+            ("explanations", "where it looks in some of them"),
+            ("report", "the run to look at, in a browser"),
         )
         if name in made
     ]
@@ -57,7 +67,13 @@ def demo_text(made: dict[str, Any]) -> str:
     width = max(len(what) for what, _ in rows)
     command = f"icehouse classify {made['features']} -o another-run --head svm:C=10 --head mlp"
     places = "\n".join(f"  {what:<{width}}  {where}" for what, where in rows)
-    return f"\nWhere everything is:\n{places}\nTry next: {command}"
+    looks = (
+        "Where a head looks in pictures unlike its own, as another scanner's, need not be the lesion:\n"
+        f"  compare {made['external_images'].parent / 'lesions.csv'}\n"
+        if "explanations" in made
+        else ""
+    )
+    return f"\nWhere everything is:\n{places}\n{looks}Try next: {command}"
 
 
 def plain_text(value: Any) -> str:
