@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .api import ImagesFailed as ImagesFailed
     from .api import extract_features as extract_features
     from .api import open_cache as open_cache
+    from .auditing import audit_cache as audit_cache
     from .cache.store import Cache as Cache
     from .errors import IcehouseError as IcehouseError
     from .fitted import FittedHead as FittedHead
@@ -34,6 +35,7 @@ _HOMES = {
     "FittedHead": ".fitted",
     "IcehouseError": ".errors",
     "ImagesFailed": ".api",
+    "audit_cache": ".auditing",
     "Run": ".judging",
     "compare_runs": ".judging",
     "extract_features": ".api",
@@ -49,6 +51,7 @@ __all__ = [
     "ImagesFailed",
     "Run",
     "__version__",
+    "audit_cache",
     "compare_runs",
     "extract_features",
     "fit_head",

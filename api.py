@@ -71,7 +71,7 @@ def extract_features(
 ) -> Cache:
     """Compute the transfer values of images and keep them in a cache.
 
-    What the cache holds already is not computed again. docs/images.md says what the choices mean.
+    What the cache holds already is not computed again. docs/start.md says what the choices mean.
 
     Parameters
     ----------

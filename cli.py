@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from . import __version__
+from .audit_command import audit
 from .bundle.commands import bundle, evaluate, fit, predict
 from .cache.commands import cache
 from .classify.commands import classify, compare
@@ -26,6 +27,8 @@ from .console import (
     show,
 )
 from .experiment_command import run
+from .explain_command import explain
+from .report_command import report
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -166,6 +169,7 @@ def demo(folder: str, ct: bool, quiet: bool) -> None:
             drawing=lambda done, total: update(done, total, "drawn"),
             extracting=lambda now: update(now.done, now.total, progress.extraction_words(now)),
             classifying=lambda done, total: update(done, total, "rounds"),
+            showing=update,
             note=note(quiet),
         )
     click.echo(results.run_tables(made["run"].document))
@@ -263,5 +267,5 @@ def heads(as_json: bool) -> None:
     show(survey.list_heads(), as_json, tables.heads_text)
 
 
-for command in (cache, classify, compare, run, fit, predict, evaluate, bundle):
+for command in (cache, audit, classify, compare, report, run, fit, predict, evaluate, explain, bundle):
     main.add_command(command)

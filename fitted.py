@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import errors, scoring
+from .cache.opening import is_cache, relabelled
 from .cache.store import Cache
-from .judging import relabelled
 
 if TYPE_CHECKING:
     from .bundle.bundle import Bundle
@@ -111,6 +111,65 @@ class FittedHead:
         for text in found.predictions.notes:
             say(text)
         return found
+
+    def explain(
+        self,
+        images: StrPath | Sequence[StrPath],
+        *,
+        target: str | None = None,
+        method: str = "occlusion",
+        out: StrPath | None = None,
+        overwrite: bool = False,
+        progress: scoring.Told = lambda done, total, words: None,
+        note: Callable[[str], None] | None = None,
+        **choices: Any,
+    ) -> dict[str, Any]:
+        """Show where the head looks in images.
+
+        Parameters
+        ----------
+        images : str, Path or sequence of str or Path
+            A folder, a CSV manifest, or files and folders.
+        target : str, optional
+            The class that is explained; the one predicted for each picture unless told.
+        method : {"occlusion", "grad-cam"}
+            Ask with places left out, which any head can be; or follow the head's gradient.
+        out : str or Path, optional
+            A PNG for one picture, else a folder, to draw the maps over the pictures in.
+        overwrite : bool
+            Replace older explanations at `out`.
+        progress, note, **choices
+            As for `predict`, but for those that explain nothing: `threshold`, `reject`, `reuse`.
+
+        Returns
+        -------
+        dict
+            What `icehouse explain --json` prints.
+
+        Raises
+        ------
+        UsageError
+            If there is no such class or method, or the head has no gradient and Grad-CAM is asked for.
+        BundleError
+            If the head was fitted on other layers than avg_pool, or its cache had no mean map.
+        """
+        from . import explaining
+        from .bundle.images import Choices
+        from .report.heat_files import HeatFiles
+
+        paths = [Path(path) for path in ([images] if isinstance(images, (str, Path)) else images)]
+        files = None if out is None else HeatFiles(paths, Path(out), overwrite=overwrite)
+        chosen = Choices(key_folders=tuple(self._folders(paths)), **choices)
+        return explaining.explain(
+            self.bundle,
+            paths,
+            chosen,
+            files,
+            method=method,
+            target=target,
+            progress=progress,
+            note=note or _warn,
+        )
 
     def evaluate(
         self,
@@ -214,7 +273,7 @@ class FittedHead:
         if isinstance(images, Cache):  # labels of a file are read into a cache of its own
             images = images.path
         paths = [images] if isinstance(images, (str, Path)) else list(images)
-        caches = [path for path in paths if scoring.is_cache(Path(path))]
+        caches = [path for path in paths if is_cache(Path(path))]
         if not caches:
             return scoring.score_images(self.bundle, paths, choices, progress, note)
         if len(paths) > 1:

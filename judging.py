@@ -6,20 +6,22 @@ The command line calls these functions and nothing below them; what makes vector
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import errors
+from .cache.opening import relabelled
 from .cache.store import Cache
 
 if TYPE_CHECKING:
     from .classify.heads import Spec
     from .classify.protocol import Protocol
+    from .classify.stored import StoredRun
 
 StrPath = str | Path
+Told = Callable[[int, int, str], None]
 
 DEFAULT_HEADS = ("mlp", "svm", "xgboost")
 
@@ -31,6 +33,8 @@ class Run:
     ----------
     document : dict
         What `icehouse classify --json` prints.
+    stored : StoredRun
+        What it is made of.
 
     Attributes
     ----------
@@ -39,8 +43,9 @@ class Run:
         The run folder, if one was written.
     """
 
-    def __init__(self, document: dict[str, Any]) -> None:
+    def __init__(self, document: dict[str, Any], stored: StoredRun) -> None:
         self.document = document
+        self._stored = stored
         self.path = Path(document["run"]) if document["run"] is not None else None
 
     def __repr__(self) -> str:
@@ -59,6 +64,57 @@ class Run:
         if self.document["by"] is not None:
             parts.append(results.rounds_of_units(self.document, head))
         return "\n\n".join(parts) + f"\n{tables.DISCLAIMER}"
+
+    def report(
+        self,
+        out: StrPath = "report.html",
+        *,
+        images: StrPath | None = None,
+        maps: bool = True,
+        weights: str | None = None,
+        figures: StrPath | None = None,
+        overwrite: bool = False,
+        progress: Told = lambda done, total, words: None,
+        note: Callable[[str], None] | None = None,
+    ) -> Path:
+        """Write everything that the run found to one HTML file that opens offline.
+
+        Parameters
+        ----------
+        out : str or Path
+            The page to write.
+        images : str or Path, optional
+            Where the images are, if not near the cache: for thumbnails, and for maps of where heads look.
+        maps : bool
+            Whether to compute such maps, for which the network is needed; without, nothing is loaded.
+        weights : str, optional
+            The file of the backbone's weights for that, where it is not found by itself.
+        figures : str or Path, optional
+            A folder for each figure as PNG and SVG.
+        overwrite : bool
+            Replace a page at `out`.
+        progress, note : callable
+            Told of the progress (done, total, words), and of what should be known; without `note`, that is a
+            warning.
+
+        Returns
+        -------
+        Path
+            The page.
+
+        Raises
+        ------
+        MissingDependency
+            If Plotly or Jinja2 is not installed, or what figures need.
+        OutputExists
+            If there is a page at `out` and `overwrite` is not set.
+        """
+        from . import reporting
+        from .report.judged import Judged
+
+        judged = Judged(str(self.path or "run"), self.document, self._stored)
+        choices = reporting.Choices(images, maps, weights, figures, overwrite=overwrite)
+        return reporting.report_runs([judged], out, choices, progress, note or _warn).page
 
 
 def run_rounds(
@@ -97,7 +153,7 @@ def run_rounds(
 ) -> Run:
     """Train and judge heads on a cache's vectors, all on the same splits; TensorFlow is not needed.
 
-    Splits are stratified by class, and grouped by patient where patients are known. docs/classify.md says what
+    Splits are stratified by class, and grouped by patient where patients are known. docs/rounds.md says what
     the choices mean.
 
     Parameters
@@ -180,12 +236,7 @@ def run_rounds(
     from .classify import rounds as engine
     from .classify import runs
 
-    def say(text: str) -> None:
-        if note is not None:
-            note(text)
-        else:
-            warnings.warn(text, stacklevel=3)
-
+    say = note or _warn
     specs, protocol = _understood(
         heads,
         rounds=rounds,
@@ -218,18 +269,18 @@ def run_rounds(
             problem = replace(problem, by=units.units_by(problem, opened, by))
     for text in problem.notes:
         say(text)
-    document = engine.run(
+    document, stored = engine.run(
         problem,
         specs,
         protocol,
         "+".join(opened.header.fingerprints[name] for name in problem.layers),
-        made_with=runs.made_with(opened) if out is not None else None,
+        made_with={**runs.made_with(opened), "splits": str(splits) if splits is not None else None},
         out=Path(out) if out is not None else None,
         overwrite=overwrite,
         progress=progress,
         note=say,
     )
-    return Run(document)
+    return Run(document, stored)
 
 
 def check(heads: Sequence[Any] = DEFAULT_HEADS, **options: Any) -> None:
@@ -292,16 +343,5 @@ def compare_runs(runs: Sequence[StrPath], *, metric: str = "balanced_accuracy") 
     return comparison.compare_runs([Path(run) for run in runs], metric)
 
 
-@contextmanager
-def relabelled(cache: Cache | StrPath, labels: StrPath | None, say: Callable[[str], None]) -> Iterator[Cache]:
-    """Yield a cache, with the labels of a file read in if there is one; the caller's own is never changed.
-
-    `say` is told of samples that the file does not name. What was opened here is closed at the end.
-    """
-    if isinstance(cache, Cache) and labels is None:
-        yield cache
-        return
-    with Cache(cache.path if isinstance(cache, Cache) else cache) as opened:
-        if labels is not None and (unnamed := opened.relabel(labels)):
-            say(f"{labels} does not name {unnamed} of the samples: they keep their labels.")
-        yield opened
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=3)
