@@ -18,6 +18,9 @@ BACKBONE = "efficientnetlite0"
 HEAD = "mlp"
 """The one that is kept and applied to the other scanner's images."""
 
+EXPLAINED = 8
+"""Images of the other scanner of which is shown where the head looks."""
+
 CT_PATIENTS = 10
 """Sequences of each class in the demonstration on CT."""
 
@@ -29,28 +32,30 @@ def demo(
     drawing: Callable[[int, int], None] = lambda done, total: None,
     extracting: Callable[[Progress], None] = lambda _: None,
     classifying: Callable[[int, int], None] = lambda done, total: None,
+    showing: Callable[[int, int, str], None] = lambda done, total, words: None,
     note: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Make synthetic chest X-rays and go the whole way with them, from extraction to external evaluation.
 
-    Extract, ten rounds of three heads, one head fitted on everything, and its answers to another scanner's
-    images.
+    Extract, ten rounds of three heads, a report, one head fitted on everything, its answers to another
+    scanner's images, and where it looks.
 
     Parameters
     ----------
     folder : str or Path
-        Made anew; it gets the images of two scanners, a cache for each, the run, the bundle and its
-        predictions.
+        Made anew; it gets the images of two scanners, a cache for each, the run and its report, the bundle, its
+        predictions and explanations.
     ct : bool
         Make CT sequences in place of the X-rays, of which the slices with open lungs are taken; one scanner.
-    drawing, extracting, classifying, note : callable
+    drawing, extracting, classifying, showing, note : callable
         Told of the progress of each part.
 
     Returns
     -------
     dict
-        `run` (a `Run`), and the paths of `images` and `features`; for X-rays also `external_images`,
-        `external_features`, `bundle`, `predictions`, and `evaluation`, which is a document.
+        `run` (a `Run`), and the paths of `images`, `features` and, if what it needs is installed, `report`; for
+        X-rays also `external_images`, `external_features`, `bundle`, `predictions`, `explanations`, and
+        `evaluation`, which is a document.
 
     Raises
     ------
@@ -74,11 +79,22 @@ def demo(
         paths[cache.stem] = cache
     note(f"icehouse classify {paths['features']} -o {target / 'run'}")
     run = judging.run_rounds(paths["features"], out=target / "run", progress=classifying, note=note)
-    return {"run": run, **paths} if ct else {"run": run, **paths, **_used(target, paths, note)}
+    report = target / "report.html"
+    note(f"icehouse report {target / 'run'} -o {report}")
+    try:
+        paths["report"] = run.report(report, images=paths["images"], progress=showing, note=note)
+    except errors.MissingDependency as error:  # all else goes without it
+        note(f"{report} was not written. {error}")
+    return {"run": run, **paths} if ct else {"run": run, **paths, **_used(target, paths, showing, note)}
 
 
-def _used(target: Path, paths: dict[str, Path], note: Callable[[str], None]) -> dict[str, Any]:
-    """Fit a head, keep it, and apply it to the other scanner's images."""
+def _used(
+    target: Path,
+    paths: dict[str, Path],
+    showing: Callable[[int, int, str], None],
+    note: Callable[[str], None],
+) -> dict[str, Any]:
+    """Fit a head, keep it, apply it to the other scanner's images, and look where it looks."""
     bundle, predictions = target / f"{HEAD}.head", target / "predictions.csv"
     note(f"icehouse fit {paths['features']} --head {HEAD} --from-run {target / 'run'} -o {bundle}")
     fitted.fit_head(paths["features"], HEAD, from_run=target / "run", out=bundle, note=lambda _: None)
@@ -87,7 +103,11 @@ def _used(target: Path, paths: dict[str, Path], note: Callable[[str], None]) -> 
     head.predict(paths["external_images"], note=note).write(predictions)
     note(f"icehouse evaluate {bundle} {paths['external_features']}")
     evaluation = head.evaluate(paths["external_features"], note=note)
-    return {"bundle": bundle, "predictions": predictions, "evaluation": evaluation}
+    diseased = sorted((paths["external_images"].parent / "images").glob("diseased-*.png"))[:EXPLAINED]
+    heat = target / "heat"
+    note(f"icehouse explain {bundle} {diseased[0].parent}/diseased-*.png -o {heat}    (the first {EXPLAINED})")
+    head.explain(diseased, out=heat, progress=showing, note=note)
+    return {"bundle": bundle, "predictions": predictions, "evaluation": evaluation, "explanations": heat}
 
 
 def _draw_radiographs(

@@ -29,7 +29,7 @@ StrPath = str | Path
 
 _DATA = {"path": "data", "root": "root", "limit": "limit", "labels": "labels"}
 """The keys of [data], and the parameters of `extract_features` that they are."""
-_OUTPUT = {"cache": "features.h5", "run": "run"}
+_OUTPUT = {"cache": "features.h5", "run": "run", "report": "report.html"}
 """The keys of [output], and their defaults."""
 _NO_KEYS_OF_CLASSIFY = ("cache", "labels", "jobs", "partial", "out", "overwrite", "progress", "note")
 """Parameters of `run_rounds` that are said elsewhere, or decide no numbers."""
@@ -56,8 +56,8 @@ class Experiment:
         The options of `extract_features`; empty if the experiment starts from a cache.
     classify : dict
         The options of `run_rounds` that decide numbers.
-    cache, run : Path
-        Where the vectors and the results are.
+    cache, run, report : Path
+        Where the vectors, the results and the page that shows them are.
 
     Notes
     -----
@@ -69,6 +69,7 @@ class Experiment:
     classify: dict[str, Any]
     cache: Path
     run: Path
+    report: Path
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return the sections of the file that says all this, its paths absolute."""
@@ -76,7 +77,7 @@ class Experiment:
             "data": self.data,
             "extract": self.extract,
             "classify": self.classify,
-            "output": {"cache": str(self.cache), "run": str(self.run)},
+            "output": {"cache": str(self.cache), "run": str(self.run), "report": str(self.report)},
         }
         return {
             section: {key: _placed(section, key, value, Path.cwd()) for key, value in values.items()}
@@ -106,7 +107,8 @@ def read(path: StrPath, data: StrPath | None = None, out: StrPath | None = None)
     data : str or Path, optional
         The images, in place of the file's `path` and `root`.
     out : str or Path, optional
-        A folder for the run, and for the cache unless the experiment starts from one; both keep their names.
+        A folder for run and report, and for the cache unless the experiment starts from one; all keep their
+        names.
 
     Returns
     -------
@@ -141,10 +143,11 @@ def read(path: StrPath, data: StrPath | None = None, out: StrPath | None = None)
             f"{path} does not say where the images are: give path in [data], or --data PATH. To start from a "
             "cache, name it by cache in [output] and leave out [data] and [extract]."
         )
-    cache, run_folder = (Path(sections["output"][key]) for key in ("cache", "run"))
+    places = {key: Path(place) for key, place in sections["output"].items()}
     if out is not None:
-        cache, run_folder = cache if from_cache else Path(out, cache.name), Path(out, run_folder.name)
-    return Experiment(sections["data"], sections["extract"], sections["classify"], cache, run_folder)
+        kept = {"cache"} if from_cache else set()
+        places = {key: place if key in kept else Path(out, place.name) for key, place in places.items()}
+    return Experiment(sections["data"], sections["extract"], sections["classify"], **places)
 
 
 def run(
@@ -157,7 +160,7 @@ def run(
     note: Callable[[str], None] | None = None,
     extracted: Callable[[Summary], None] = lambda summary: None,
 ) -> judging.Run:
-    """Extract what the cache lacks, then judge the heads; an interrupted experiment goes on where it was.
+    """Extract what the cache lacks, judge the heads, show it; an interrupted experiment goes on where it was.
 
     Parameters
     ----------
@@ -165,11 +168,11 @@ def run(
     jobs : int, optional
         Rounds that run at once; one per processor unless told. Changes no number.
     overwrite : bool
-        Replace another run in the same place.
+        Replace another run, and another page, in the same place.
     trust_model : bool
         Run what a model file asks for; never said by the file of an experiment, which may be somebody else's.
     progress : callable
-        Told of images or rounds done, their number, and a few words.
+        Told of images, rounds or parts of the page done, their number, and a few words.
     note : callable, optional
         Told of what was left out; without it, that is a warning.
     extracted : callable
@@ -182,14 +185,15 @@ def run(
     Raises
     ------
     OutputExists
-        If the run is finished already; before anything is computed.
+        If the run is finished already, or there is a page; before anything is computed.
     IcehouseError
         As `extract_features` and `run_rounds` raise them.
     """
     from .report.progress import extraction_words
 
     _check_before_extracting(experiment, overwrite)
-    experiment.run.parent.mkdir(parents=True, exist_ok=True)
+    for place in (experiment.run, experiment.report):
+        place.parent.mkdir(parents=True, exist_ok=True)
     if experiment.extract:
         experiment.cache.parent.mkdir(parents=True, exist_ok=True)
         options = {**experiment.data, **experiment.extract}
@@ -210,7 +214,7 @@ def run(
                 note(text)
             else:
                 warnings.warn(text, api.ImagesFailed, stacklevel=2)
-    return judging.run_rounds(
+    done = judging.run_rounds(
         experiment.cache,
         **experiment.classify,
         labels=None if experiment.extract else experiment.data.get("labels"),
@@ -220,11 +224,29 @@ def run(
         progress=lambda done, total: progress(done, total, "rounds"),
         note=note,
     )
+    try:
+        done.report(
+            experiment.report,
+            images=_images(experiment),
+            overwrite=overwrite,
+            progress=progress,
+            note=note,
+        )
+    except errors.MissingDependency as error:  # the results are there without it
+        (note or warnings.warn)(f"{experiment.report} was not written. {error}")
+    return done
+
+
+def _images(experiment: Experiment) -> str | None:
+    """Return where the images are, if the experiment's file says so."""
+    place = experiment.data.get("root") or experiment.data.get("path")
+    return None if place is None else str(place)
 
 
 def _check_before_extracting(experiment: Experiment, overwrite: bool) -> None:
     """Refuse what the rounds would refuse too, but only after hours of extraction."""
     from .classify import stored
+    from .report import page
 
     judging.check(**experiment.classify)
     if "splits" in experiment.classify:
@@ -239,8 +261,10 @@ def _check_before_extracting(experiment: Experiment, overwrite: bool) -> None:
     if finished and not overwrite:
         raise errors.OutputExists(
             f"{experiment.run} is finished, and nothing was computed. Repeat it with --overwrite, or run it "
-            "elsewhere with -o DIR."
+            f"elsewhere with -o DIR; icehouse report {experiment.run} shows what it found."
         )
+    if experiment.report.absolute().parent.is_dir():  # it is made otherwise
+        page.free(experiment.report, overwrite=overwrite)
 
 
 @functools.cache

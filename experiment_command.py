@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--jobs", type=click.IntRange(1), help="Rounds at once; one per processor unless told. Changes no number."
 )
-@click.option("--overwrite", is_flag=True, help="Replace another run in the same folder.")
+@click.option("--overwrite", is_flag=True, help="Replace another run and report in the same folder.")
 @click.option("--trust-model", is_flag=True, help="Run the code that a model file holds; it can do anything.")
 @json_option
 @quiet_option
@@ -41,7 +41,7 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Run the experiment that FILE describes: extract, then classify.
+    """Run the experiment that FILE describes: extract, classify, report.
 
     FILE is TOML with sections [data], [extract], [classify] and [output]; its paths are relative to its folder.
     What the cache holds is not computed again, and an interrupted run goes on. Ends with exit code 3 if some
@@ -71,8 +71,10 @@ def run(
             note=say,
             extracted=extracted,
         )
+    page = str(chosen.report) if chosen.report.exists() else None
     texts = [*map(extraction.summary_text, summaries), results.run_tables(done.document)]
-    document = {**done.document, "extraction": summaries[0] if summaries else None}
+    texts += [f"Look at {page}"] if page else []
+    document = {**done.document, "extraction": summaries[0] if summaries else None, "report": page}
     show(document, as_json, lambda _: "\n\n".join(texts))
     if summaries and summaries[0]["failed"]:
         ctx.exit(FAILED_IMAGES)

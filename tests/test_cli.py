@@ -191,6 +191,8 @@ def test_the_demo_goes_the_whole_way(icehouse, tmp_path) -> None:
     for place in ("images/manifest.csv", "external/manifest.csv", "features.h5", "external_features.h5", "run"):
         assert str(tmp_path / "icehouse-demo" / place).removeprefix(f"{tmp_path}/") in done.stdout
     assert "not a medical device" in done.stdout
+    assert "dataset.ready" in (folder / "report.html").read_text(encoding="utf-8")
+    assert len(list((folder / "heat").glob("*diseased*.png"))) == 8
     rows = (folder / "predictions.csv").read_text().splitlines()
     assert rows[0] == "path,patient,predicted,p_diseased,p_normal,ood,in_training,error"
     assert len(rows) == 52

@@ -16,7 +16,7 @@ from icehouse.cli import main
 from icehouse.extract import engines
 from small_network import SmallNetwork
 
-GUIDE = Path(__file__).resolve().parent.parent / "docs" / "experiments.md"
+GUIDE = Path(__file__).resolve().parent.parent / "docs" / "rounds.md"
 
 
 @pytest.fixture(autouse=True)
@@ -233,7 +233,7 @@ def test_failed_images_end_with_3_and_are_listed_beside_the_results(image_folder
         ("[extract]\nlimit = 5", "[extract] has no key 'limit'. It belongs in [data]."),
         ("[extract]\nlayer = []", "It belongs in [classify]. Did you mean 'layers'?"),
         ("[classify]\njobs = 2", "Give --jobs to icehouse run."),
-        ("[output]\nxyz = 1", "[output] has no key 'xyz'. Known: cache, run."),
+        ("[output]\nxyz = 1", "[output] has no key 'xyz'. Known: cache, run, report."),
         ('[classify]\nrounds = "ten"', '[classify] rounds must be a whole number, not "ten".'),
         ("[classify]\nrounds = 2.5", "[classify] rounds must be a whole number, not 2.5."),
         ("[classify]\nrounds = true", "[classify] rounds must be a whole number, not true."),
@@ -337,3 +337,24 @@ def test_splits_that_are_nowhere_and_a_run_in_a_files_place_are_refused_before_a
         chosen = experiment.read(written(f'[data]\npath = "nothing"\n{text}'))
         with pytest.raises(error):
             experiment.run(chosen, note=lambda text: None)
+
+
+def test_an_experiment_ends_in_a_page_that_shows_it(image_folder, tmp_path, written) -> None:
+    pytest.importorskip("plotly")
+    file = written(IMAGES)
+    done = command(file, "--json", "--quiet")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["report"] == str(tmp_path / "report.html")
+    assert "Images, right and wrong" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    again = command(file)
+    assert again.exit_code == 1
+    assert f"icehouse report {tmp_path / 'run'}" in again.stderr
+
+
+def test_what_is_no_page_is_refused_before_anything_is_computed(image_folder, tmp_path, written) -> None:
+    pytest.importorskip("plotly")
+    (tmp_path / "report.html").write_text("mine")
+    done = command(written(IMAGES), "--overwrite")
+    assert done.exit_code == 1
+    assert "report.html is no page of icehouse" in done.stderr
+    assert not (tmp_path / "features.h5").exists()
