@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import json
 import re
 import shlex
 import subprocess
@@ -363,3 +364,31 @@ def test_the_guide_is_built_without_a_warning_and_asks_no_other_site_for_anythin
     for path in GUIDE:
         page = read(tmp_path / f"{path.stem}.html")
         assert not re.findall(r"<(?:script|link|img|iframe)[^>]*\b(?:src|href)=\"(?:https?:)?//[^\"]+", page)
+
+
+def test_the_demo_that_the_readme_begins_with_goes_the_whole_way(icehouse, tmp_path) -> None:
+    done = icehouse("demo", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "icehouse-demo"
+    assert len(list((folder / "images" / "images").iterdir())) == 256
+    assert len(list((folder / "external" / "images").iterdir())) == 51
+    results = json.loads((folder / "run" / "results.json").read_text())
+    assert results["rounds"] == 10
+    assert results["positive"] == "diseased"
+    assert results["grouped"] is True
+    assert sum(map(sum, results["confusion"]["mlp"]["sum"])) == 770
+    for head, metrics in results["heads"].items():
+        assert metrics["accuracy"]["mean"] > 0.75, head
+    for place in ("images/manifest.csv", "external/manifest.csv", "features.h5", "external_features.h5", "run"):
+        assert str(tmp_path / "icehouse-demo" / place).removeprefix(f"{tmp_path}/") in done.stdout
+    assert "not a medical device" in done.stdout
+    assert "dataset.ready" in (folder / "report.html").read_text(encoding="utf-8")
+    assert len(list((folder / "heat").glob("*diseased*.png"))) == 8
+    rows = (folder / "predictions.csv").read_text().splitlines()
+    assert rows[0] == "path,patient,predicted,p_diseased,p_normal,ood,in_training,error"
+    assert len(rows) == 52
+    assert "51 samples judged, of 51 patients" in done.stdout
+    evaluated = done.stdout.partition("51 samples judged")[2]
+    accuracy, low, high = re.search(r"^ accuracy +(\S+) +(\S+) to (\S+)$", evaluated, re.MULTILINE).groups()
+    assert 0.75 < float(accuracy) < float(high) <= 1
+    assert float(low) < float(accuracy)
