@@ -25,9 +25,6 @@ _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 SEQUENTIAL = "Viridis"
 """The scale of amounts, such as counts: even in lightness."""
 
-HEAT = "Inferno"
-"""The scale of heat maps."""
-
 
 def style(number: int) -> Style:
     """Return how thing number 0, 1, 2, … is drawn."""
