@@ -311,8 +311,13 @@ def test_a_second_ctrl_c_stops_at_once_and_loses_only_the_block_in_flight(undist
     child.send_signal(signal.SIGINT)
     time.sleep(0.3)
     assert child.poll() is None  # the first one waits for the batch, which would last for a minute
-    child.send_signal(signal.SIGINT)
-    _, message = child.communicate(timeout=20)
+    for _ in range(40):  # pressed again if need be: two that come before a busy process looks count as one
+        child.send_signal(signal.SIGINT)
+        try:
+            _, message = child.communicate(timeout=1)
+            break
+        except subprocess.TimeoutExpired:
+            pass
     assert (child.returncode, message) == (130, "Interrupted. Every file that was written is whole.\n")
     done = run(here, "--json")
     assert json.loads(done.stdout)["reused"] >= 128
