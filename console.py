@@ -88,6 +88,30 @@ def preparation_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def new_images_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say how images that a head meets for the first time are prepared."""
+    options = [
+        click.option("--frames", help="Which slices of a volume or series.  [default: as in training]"),
+        click.option(
+            "--weights", help="The backbone's weights or model file, where it is not found by itself."
+        ),
+        click.option("--engine", default="auto", show_default=True, help="keras, openvino or auto."),
+        click.option("--trust-model", is_flag=True, help="Run the code that a model file holds."),
+        click.option("--batch-size", type=click.IntRange(1), help="Changes no vector."),
+        click.option(
+            "--workers", type=click.IntRange(1), help="Threads that decode; one per processor unless told."
+        ),
+        click.option("--root", type=click.Path(), help="What a manifest's paths are relative to."),
+        click.option(
+            "--labels", type=click.Path(), help="A CSV file (path, label, patient, ...) beside the data."
+        ),
+        click.option("--accept-drift", is_flag=True, help="Go on although the network's results have drifted."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def show(document: Any, as_json: bool, as_text: Callable[[Any], str]) -> None:
     """Print a result, as JSON if asked for."""
     click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False) if as_json else as_text(document))

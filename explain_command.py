@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from .console import FAILED_IMAGES, debug_option, json_option, note, quiet_option, show
+from .console import (
+    FAILED_IMAGES,
+    debug_option,
+    json_option,
+    new_images_options,
+    note,
+    quiet_option,
+    show,
+)
 
 
 @click.command()
@@ -28,15 +36,7 @@ from .console import FAILED_IMAGES, debug_option, json_option, note, quiet_optio
     show_default=True,
     help="Ask with places left out, which any head can be; or follow the head's gradient.",
 )
-@click.option("--frames", help="Which slices of a volume or series.  [default: as in training]")
-@click.option("--weights", help="The backbone's weights or model file, where it is not found by itself.")
-@click.option("--engine", default="auto", show_default=True, help="keras, openvino or auto.")
-@click.option("--trust-model", is_flag=True, help="Run the code that a model file holds.")
-@click.option("--batch-size", type=click.IntRange(1), help="Changes no weight.")
-@click.option("--workers", type=click.IntRange(1), help="Threads that decode; one per processor unless told.")
-@click.option("--root", type=click.Path(), help="What a manifest's paths are relative to.")
-@click.option("--labels", type=click.Path(), help="A CSV file (path, label, ...) beside the data.")
-@click.option("--accept-drift", is_flag=True, help="Go on although the network's results have drifted.")
+@new_images_options
 @click.option("--overwrite", is_flag=True, help="Replace older explanations; nothing else is ever replaced.")
 @json_option
 @quiet_option

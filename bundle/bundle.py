@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from ..cache import layout
+from ..cache import atomic, layout
 from ..cache.recipe import fingerprint
 from . import archive, portable, preparation, provenance, thresholds, training
 from .calibration import Calibration
@@ -356,19 +356,10 @@ def free(path: Path, *, overwrite: bool, table: bool = False) -> None:
     OutputExists
         If it exists and `overwrite` is not set, or it holds something else.
     """
-    if path.is_dir() or not path.name:
-        raise errors.UsageError(f"{str(path)!r} is a folder; name a file.")
-    if not path.absolute().parent.is_dir():
-        raise errors.UsageError(f"There is no folder {path.parent} to write {path.name} in.")
-    if not path.exists():
-        return
-    if not overwrite:
-        raise errors.OutputExists(f"{path} exists already. Give another name, or replace it with --overwrite.")
-    what = "table of predictions" if table else "bundle"
-    if not path.is_file() or not (_is_table(path) if table else archive.is_bundle(path)):
-        raise errors.OutputExists(
-            f"{path} is no {what}, and --overwrite replaces nothing else: give another name."
-        )
+    if table:
+        atomic.free(path, "table of predictions", _is_table, overwrite=overwrite)
+    else:
+        atomic.free(path, "bundle", archive.is_bundle, overwrite=overwrite)
 
 
 def _is_table(path: Path) -> bool:

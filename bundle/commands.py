@@ -13,7 +13,16 @@ from typing import Any
 import click
 
 from .. import errors
-from ..console import FAILED_IMAGES, Group, debug_option, json_option, note, quiet_option, show
+from ..console import (
+    FAILED_IMAGES,
+    Group,
+    debug_option,
+    json_option,
+    new_images_options,
+    note,
+    quiet_option,
+    show,
+)
 
 _SHARE = click.FloatRange(0, 1)
 
@@ -41,22 +50,8 @@ def _scoring_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Path(path_type=Path),
             help="Take vectors that this cache has; it is only read.",
         ),
-        click.option("--frames", help="Which slices of a volume or series.  [default: as in training]"),
-        click.option(
-            "--weights", help="The backbone's weights or model file, where it is not found by itself."
-        ),
-        click.option("--engine", default="auto", show_default=True, help="keras, openvino or auto."),
-        click.option("--trust-model", is_flag=True, help="Run the code that a model file holds."),
-        click.option("--batch-size", type=click.IntRange(1), help="Changes no vector."),
-        click.option(
-            "--workers", type=click.IntRange(1), help="Threads that decode; one per processor unless told."
-        ),
-        click.option("--root", type=click.Path(), help="What a manifest's paths are relative to."),
-        click.option(
-            "--labels", type=click.Path(), help="A CSV file (path, label, patient, ...) beside the data."
-        ),
-        click.option("--accept-drift", is_flag=True, help="Go on although the network's results have drifted."),
     ]
+    command = new_images_options(command)
     for option in reversed(options):
         command = option(command)
     return command

@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -96,3 +96,38 @@ def remove_leftovers(path: Path) -> None:
     for leftover in path.parent.glob(".*.tmp"):
         if name.fullmatch(leftover.name):
             leftover.unlink(missing_ok=True)
+
+
+def free(path: Path, what: str, is_one: Callable[[Path], bool], *, overwrite: bool, such_as: str = "") -> None:
+    """Raise unless a file of the user's may be written at `path`; `overwrite` replaces one of its kind only.
+
+    Parameters
+    ----------
+    path : Path
+    what : str
+        The kind of file, such as "bundle".
+    is_one : callable
+        Tells whether a file that is there is of that kind.
+    overwrite : bool
+    such_as : str
+        Added to the message for a folder, to say how the file may be called.
+
+    Raises
+    ------
+    UsageError
+        If it is a folder or in none.
+    OutputExists
+        If it exists and `overwrite` is not set, or it holds something else.
+    """
+    if path.is_dir() or not path.name:
+        raise errors.UsageError(f"{str(path)!r} is a folder; name a file{such_as}.")
+    if not path.absolute().parent.is_dir():
+        raise errors.UsageError(f"There is no folder {path.parent} to write {path.name} in.")
+    if not path.exists():
+        return
+    if not overwrite:
+        raise errors.OutputExists(f"{path} exists already. Give another name, or replace it with --overwrite.")
+    if not path.is_file() or not is_one(path):
+        raise errors.OutputExists(
+            f"{path} is no {what}, and --overwrite replaces nothing else: give another name."
+        )

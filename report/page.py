@@ -78,20 +78,9 @@ def write(page: Page, path: Path, *, overwrite: bool = False) -> None:
 
 def free(path: Path, *, overwrite: bool) -> None:
     """Raise UsageError or OutputExists unless a page may be written at `path`: see `write`."""
-    if path.is_dir() or not path.name:
-        raise errors.UsageError(f"{str(path)!r} is a folder; name a file, such as report.html.")
-    if path.suffix.lower() not in (".html", ".htm"):
+    if path.name and not path.is_dir() and path.suffix.lower() not in (".html", ".htm"):
         raise errors.UsageError(f"{path} is to be a page: name it like one, such as {path.stem}.html.")
-    if not path.absolute().parent.is_dir():
-        raise errors.UsageError(f"There is no folder {path.parent} to write {path.name} in.")
-    if not path.exists():
-        return
-    if not overwrite:
-        raise errors.OutputExists(f"{path} exists already. Give another name, or replace it with --overwrite.")
-    if not path.is_file() or not _is_page(path):
-        raise errors.OutputExists(
-            f"{path} is no page of icehouse, and --overwrite replaces nothing else: give another name."
-        )
+    atomic.free(path, "page of icehouse", _is_page, overwrite=overwrite, such_as=", such as report.html")
 
 
 def _is_page(path: Path) -> bool:
